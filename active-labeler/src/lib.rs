@@ -1,0 +1,1 @@
+//! From one reference image to a curated dataset by active learning

@@ -1,0 +1,1 @@
+//! What every program shares: logging, progress, exit codes, errors with hints

@@ -1,0 +1,1 @@
+//! The curated result: `curator.dataset`.

@@ -1,0 +1,201 @@
+//! The EPSG:4326 tile grid of NASA GIBS.
+//!
+//! Tiles are 512 pixels square, the origin is 180° W, 90° N, and row 0 is the northernmost. A pixel
+//! spans 0.5625°/2^z, so a tile spans 288°/2^z (not 180°), and the lowest three levels reach past
+//! the world. Source: the GIBS API documentation, and `TileMatrixSet` in its capabilities.
+
+use serde::{Deserialize, Serialize};
+
+use crate::BBox;
+
+/// Width and height of a tile in pixels.
+pub const TILE_SIZE: u32 = 512;
+
+/// Degrees a tile spans at level 0.
+const SPAN_AT_ZERO: f64 = 288.0;
+
+/// One level of the EPSG:4326 grid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Level(pub u8);
+
+impl Level {
+    /// Degrees a tile spans in either direction.
+    #[must_use]
+    pub fn tile_span(self) -> f64 {
+        SPAN_AT_ZERO / f64::from(1_u32 << self.0)
+    }
+
+    /// Degrees a pixel spans.
+    #[must_use]
+    pub fn pixel_span(self) -> f64 {
+        self.tile_span() / f64::from(TILE_SIZE)
+    }
+
+    /// Columns of the level: `ceil(1.25 · 2^z)`.
+    #[must_use]
+    pub fn columns(self) -> u32 {
+        (5 * (1_u32 << self.0)).div_ceil(4)
+    }
+
+    /// Rows of the level: `ceil(0.625 · 2^z)`.
+    #[must_use]
+    pub fn rows(self) -> u32 {
+        (5 * (1_u32 << self.0)).div_ceil(8)
+    }
+
+    /// Column and row of the tile that holds a point; the edges +180 and −90 are in the last tile.
+    #[must_use]
+    pub fn tile_at(self, lon: f64, lat: f64) -> (u32, u32) {
+        let column = ((lon + 180.0) / self.tile_span()).floor().max(0.0) as u32;
+        let row = ((90.0 - lat) / self.tile_span()).floor().max(0.0) as u32;
+        (column.min(self.columns() - 1), row.min(self.rows() - 1))
+    }
+
+    /// The area of a tile in degrees. At levels 0 to 2 it may reach past the world.
+    #[must_use]
+    pub fn tile_bbox(self, column: u32, row: u32) -> BBox {
+        let span = self.tile_span();
+        let west = f64::from(column) * span - 180.0;
+        let north = 90.0 - f64::from(row) * span;
+        BBox { west, south: north - span, east: west + span, north }
+    }
+
+    /// All tiles that share area with a box, row by row, as (column, row), without duplicates.
+    #[must_use]
+    pub fn tiles_in(self, bbox: &BBox) -> Vec<(u32, u32)> {
+        // An edge that lies exactly on a tile's border must not draw in the neighbour.
+        let inside = self.pixel_span() * 1e-6;
+        let mut tiles: Vec<(u32, u32)> = bbox
+            .split()
+            .iter()
+            .flat_map(|part| {
+                let (left, top) = self.tile_at(part.west + inside, part.north - inside);
+                let (right, bottom) = self.tile_at(part.east - inside, part.south + inside);
+                (top..=bottom).flat_map(move |row| (left..=right).map(move |column| (column, row)))
+            })
+            .collect();
+        tiles.sort_unstable_by_key(|&(column, row)| (row, column));
+        tiles.dedup();
+        tiles
+    }
+}
+
+/// A resolution that GIBS has layers in, by its nominal name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Resolution {
+    /// 15.625 m, level 12.
+    #[serde(rename = "15.625m")]
+    M15,
+    /// 31.25 m, level 11.
+    #[serde(rename = "31.25m")]
+    M31,
+    /// 250 m, level 8.
+    #[serde(rename = "250m")]
+    M250,
+    /// 500 m, level 7.
+    #[serde(rename = "500m")]
+    M500,
+    /// 1 km, level 6.
+    #[serde(rename = "1km")]
+    Km1,
+    /// 2 km, level 5.
+    #[serde(rename = "2km")]
+    Km2,
+    /// 16 km, level 2.
+    #[serde(rename = "16km")]
+    Km16,
+}
+
+impl Resolution {
+    /// All of them, finest first.
+    pub const ALL: [Self; 7] =
+        [Self::M15, Self::M31, Self::M250, Self::M500, Self::Km1, Self::Km2, Self::Km16];
+
+    /// Its name, which is also the name of the tile matrix set.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::M15 => "15.625m",
+            Self::M31 => "31.25m",
+            Self::M250 => "250m",
+            Self::M500 => "500m",
+            Self::Km1 => "1km",
+            Self::Km2 => "2km",
+            Self::Km16 => "16km",
+        }
+    }
+
+    /// The finest level of the tile matrix set of this name.
+    #[must_use]
+    pub fn level(self) -> Level {
+        Level(match self {
+            Self::M15 => 12,
+            Self::M31 => 11,
+            Self::M250 => 8,
+            Self::M500 => 7,
+            Self::Km1 => 6,
+            Self::Km2 => 5,
+            Self::Km16 => 2,
+        })
+    }
+}
+
+impl std::str::FromStr for Resolution {
+    type Err = crate::Error;
+
+    fn from_str(text: &str) -> crate::Result<Self> {
+        Self::ALL.into_iter().find(|r| r.name().eq_ignore_ascii_case(text.trim())).ok_or_else(
+            || crate::Error::Setting {
+                name: "resolution",
+                found: format!("`{text}`"),
+                expected: format!("one of {}", Self::ALL.map(Self::name).join(", ")),
+            },
+        )
+    }
+}
+
+impl std::fmt::Display for Resolution {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matrix_sizes_are_those_of_the_service() {
+        let sizes: Vec<(u32, u32)> =
+            (0..=12).map(|z| (Level(z).columns(), Level(z).rows())).collect();
+        assert_eq!(sizes[..6], [(2, 1), (3, 2), (5, 3), (10, 5), (20, 10), (40, 20)]);
+        assert_eq!(sizes[12], (5120, 2560));
+    }
+
+    #[test]
+    fn the_known_answer_of_the_documentation() {
+        // 250m/6/13/36 covers longitude -18 to -13.5, latitude 27 to 31.5.
+        let bbox = Level(6).tile_bbox(36, 13);
+        assert_eq!(bbox, BBox { west: -18.0, south: 27.0, east: -13.5, north: 31.5 });
+        assert_eq!(Level(6).tile_at(-15.0, 30.0), (36, 13));
+        assert_eq!(Level(6).tiles_in(&bbox), [(36, 13)]);
+    }
+
+    #[test]
+    fn the_far_edges_are_in_the_last_tile() {
+        for z in 0..=12 {
+            let level = Level(z);
+            assert_eq!(level.tile_at(180.0, -90.0), (level.columns() - 1, level.rows() - 1));
+            assert_eq!(level.tile_at(-180.0, 90.0), (0, 0));
+        }
+    }
+
+    #[test]
+    fn every_tile_of_a_level_is_found_once() {
+        for z in 0..=6 {
+            let level = Level(z);
+            let tiles = level.tiles_in(&BBox::GLOBE);
+            assert_eq!(tiles.len() as u32, level.columns() * level.rows());
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Domain types, on-disk formats, sampling and metrics: what all programs agree on.
+//!
+//! The directories are the interface between programs, and this crate is where they are defined:
+//! [`manifest`] for what every directory has, [`scene`], [`tile`], [`index`] and [`dataset`] for
+//! what is in each. There is no async code here, no command line, no torch, no FAISS and no web.
+
+pub mod atomic;
+pub mod bbox;
+pub mod context;
+pub mod dataset;
+pub mod digest;
+pub mod error;
+pub mod grid;
+pub mod index;
+pub mod kcenter;
+pub mod manifest;
+pub mod metrics;
+pub mod npy;
+pub mod plot;
+pub mod raster;
+pub mod scene;
+pub mod seed;
+pub mod table;
+pub mod tile;
+pub mod tileset;
+
+pub use bbox::BBox;
+pub use context::Context;
+pub use error::{Diagnose, Error, Result};
+pub use manifest::Manifest;
+pub use raster::Raster;
+pub use tile::{Location, Tile};
+pub use tileset::TileSet;

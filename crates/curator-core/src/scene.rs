@@ -1,0 +1,190 @@
+//! Scenes: the native tiles of a layer and time, byte for byte as served.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::builder::{Float32Builder, StringBuilder, UInt32Builder, UInt64Builder};
+use arrow_array::{Array, Float32Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use arrow_schema::{DataType, Field, Schema};
+
+use crate::{Result, table};
+
+/// One row of `scenes-*.parquet`: a native tile.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NativeTile {
+    /// Layer asked for.
+    pub layer_asked: String,
+    /// Layer the server answered from; `best` layers are aliases.
+    pub layer: String,
+    /// Time asked for; empty for static layers.
+    pub time_asked: String,
+    /// Time the server answered with; empty for static layers.
+    pub time: String,
+    /// Tile matrix set, such as `250m`.
+    pub matrix_set: String,
+    /// Zoom level.
+    pub level: u32,
+    /// Row, 0 northernmost.
+    pub row: u32,
+    /// Column, 0 westernmost.
+    pub column: u32,
+    /// File that holds the bytes, relative to the directory.
+    pub path: String,
+    /// Where in the file they begin.
+    pub offset: u64,
+    /// How many they are.
+    pub length: u64,
+    /// Media type, `image/jpeg` or `image/png`.
+    pub media_type: String,
+    /// The server's `ETag`, empty when it sent none.
+    pub etag: String,
+    /// SHA-256 of the bytes.
+    pub sha256: String,
+    /// Share of pixels without data: black in JPEG, transparent in PNG.
+    pub empty_share: f32,
+}
+
+fn schema() -> Arc<Schema> {
+    let text = |name| Field::new(name, DataType::Utf8, false);
+    let u32 = |name| Field::new(name, DataType::UInt32, false);
+    let u64 = |name| Field::new(name, DataType::UInt64, false);
+    Arc::new(Schema::new(vec![
+        text("layer_asked"),
+        text("layer"),
+        text("time_asked"),
+        text("time"),
+        text("matrix_set"),
+        u32("level"),
+        u32("row"),
+        u32("column"),
+        text("path"),
+        u64("offset"),
+        u64("length"),
+        text("media_type"),
+        text("etag"),
+        text("sha256"),
+        Field::new("empty_share", DataType::Float32, false),
+    ]))
+}
+
+/// Writes native tiles as one Parquet part, in the order given.
+///
+/// # Errors
+/// [`crate::Error::Io`] when the file cannot be written.
+pub fn write(path: &Path, tiles: &[NativeTile]) -> Result<()> {
+    table::write(path, &schema(), &[], tiles.chunks(8192).map(to_batch))
+}
+
+fn to_batch(tiles: &[NativeTile]) -> RecordBatch {
+    let text = |get: fn(&NativeTile) -> &str| {
+        let mut builder = StringBuilder::new();
+        tiles.iter().for_each(|t| builder.append_value(get(t)));
+        Arc::new(builder.finish()) as Arc<dyn Array>
+    };
+    let u32 = |get: fn(&NativeTile) -> u32| {
+        let mut builder = UInt32Builder::new();
+        tiles.iter().for_each(|t| builder.append_value(get(t)));
+        Arc::new(builder.finish()) as Arc<dyn Array>
+    };
+    let u64 = |get: fn(&NativeTile) -> u64| {
+        let mut builder = UInt64Builder::new();
+        tiles.iter().for_each(|t| builder.append_value(get(t)));
+        Arc::new(builder.finish()) as Arc<dyn Array>
+    };
+    let mut empty = Float32Builder::new();
+    tiles.iter().for_each(|t| empty.append_value(t.empty_share));
+    let columns = vec![
+        text(|t| &t.layer_asked),
+        text(|t| &t.layer),
+        text(|t| &t.time_asked),
+        text(|t| &t.time),
+        text(|t| &t.matrix_set),
+        u32(|t| t.level),
+        u32(|t| t.row),
+        u32(|t| t.column),
+        text(|t| &t.path),
+        u64(|t| t.offset),
+        u64(|t| t.length),
+        text(|t| &t.media_type),
+        text(|t| &t.etag),
+        text(|t| &t.sha256),
+        Arc::new(empty.finish()),
+    ];
+    #[expect(clippy::expect_used, reason = "the columns above are those of `schema`")]
+    RecordBatch::try_new(schema(), columns).expect("columns match the schema")
+}
+
+/// Reads native tiles in row order, one batch in memory.
+///
+/// # Errors
+/// [`crate::Error::Missing`], [`crate::Error::Damaged`].
+pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<NativeTile>> + use<>> {
+    let owned = path.to_path_buf();
+    Ok(table::read(path)?.flat_map(move |batch| match batch.and_then(|b| from_batch(&owned, &b)) {
+        Ok(tiles) => tiles.into_iter().map(Ok).collect::<Vec<_>>(),
+        Err(error) => vec![Err(error)],
+    }))
+}
+
+fn from_batch(path: &Path, batch: &RecordBatch) -> Result<Vec<NativeTile>> {
+    let text = |name: &str| table::column::<StringArray>(path, batch, name);
+    let u32 = |name: &str| table::column::<UInt32Array>(path, batch, name);
+    let u64 = |name: &str| table::column::<UInt64Array>(path, batch, name);
+    let (layer_asked, layer) = (text("layer_asked")?, text("layer")?);
+    let (time_asked, time) = (text("time_asked")?, text("time")?);
+    let (matrix_set, level) = (text("matrix_set")?, u32("level")?);
+    let (row, column) = (u32("row")?, u32("column")?);
+    let (file, offset, length) = (text("path")?, u64("offset")?, u64("length")?);
+    let (media_type, etag, sha256) = (text("media_type")?, text("etag")?, text("sha256")?);
+    let empty = table::column::<Float32Array>(path, batch, "empty_share")?;
+    Ok((0..batch.num_rows())
+        .map(|i| NativeTile {
+            layer_asked: layer_asked.value(i).into(),
+            layer: layer.value(i).into(),
+            time_asked: time_asked.value(i).into(),
+            time: time.value(i).into(),
+            matrix_set: matrix_set.value(i).into(),
+            level: level.value(i),
+            row: row.value(i),
+            column: column.value(i),
+            path: file.value(i).into(),
+            offset: offset.value(i),
+            length: length.value(i),
+            media_type: media_type.value(i).into(),
+            etag: etag.value(i).into(),
+            sha256: sha256.value(i).into(),
+            empty_share: empty.value(i),
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_round_trip() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("scenes.parquet");
+        let tile = NativeTile {
+            layer_asked: "best".into(),
+            layer: "actual".into(),
+            time_asked: "2020-01-02".into(),
+            time: "2020-01-01".into(),
+            matrix_set: "250m".into(),
+            level: 8,
+            row: 1,
+            column: 2,
+            path: "native/0.jpg".into(),
+            offset: 0,
+            length: 99,
+            media_type: "image/jpeg".into(),
+            etag: String::new(),
+            sha256: "00".into(),
+            empty_share: 0.5,
+        };
+        write(&path, std::slice::from_ref(&tile)).unwrap();
+        let back: Vec<_> = read(&path).unwrap().collect::<Result<Vec<_>>>().unwrap();
+        assert_eq!(back, [tile]);
+    }
+}

@@ -1,0 +1,80 @@
+//! Parquet files of rows: written atomically, read batch by batch.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::{DataType, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+
+use crate::{Error, Result, atomic};
+
+/// Rows of a row group: small enough to hold in memory, large enough to compress.
+pub const ROW_GROUP: usize = 1 << 16;
+
+/// Writes batches as one file. Equal batches give equal bytes.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be written.
+pub fn write(
+    path: &Path,
+    schema: &Arc<Schema>,
+    metadata: &[(&str, String)],
+    batches: impl IntoIterator<Item = RecordBatch>,
+) -> Result<()> {
+    let pairs = metadata
+        .iter()
+        .map(|(k, v)| KeyValue::new((*k).to_string(), v.clone()))
+        .collect::<Vec<_>>();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP))
+        .set_created_by("curator".into())
+        .set_key_value_metadata(Some(pairs))
+        .build();
+    atomic::write_with(path, |file| {
+        let mut writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))
+            .map_err(std::io::Error::other)?;
+        for batch in batches {
+            writer.write(&batch).map_err(std::io::Error::other)?;
+        }
+        writer.close().map_err(std::io::Error::other)?;
+        Ok(())
+    })
+}
+
+/// Reads a file batch by batch, in row order.
+///
+/// # Errors
+/// [`Error::Missing`], and [`Error::Damaged`] when it is no Parquet file; each batch may be damaged
+/// as well.
+pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+    let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(|builder| builder.with_batch_size(8192).build())
+        .map_err(|e| Error::damaged(path, "a Parquet file", e))?;
+    let path = path.to_path_buf();
+    Ok(reader.map(move |batch| batch.map_err(|e| Error::damaged(&path, "readable rows", e))))
+}
+
+/// A column by name, checked to be of the arrow array type `A`.
+///
+/// # Errors
+/// [`Error::Damaged`] when the column is missing or has another type.
+pub fn column<'a, A: Array + 'static>(
+    path: &Path,
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<&'a A> {
+    let array: &ArrayRef = batch
+        .column_by_name(name)
+        .ok_or_else(|| Error::damaged(path, format!("a column `{name}`"), "none"))?;
+    array.as_any().downcast_ref().ok_or_else(|| {
+        let found: &DataType = array.data_type();
+        Error::damaged(path, format!("another type of column `{name}`"), found)
+    })
+}

@@ -1,0 +1,335 @@
+//! A tile: a picture that a model sees, with what is known about it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::builder::{
+    BinaryBuilder, Float32Builder, Float64Builder, StringBuilder, UInt32Builder, UInt64Builder,
+};
+use arrow_array::{
+    Array, Float32Array, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array,
+};
+use arrow_schema::{DataType, Field, Schema};
+
+use crate::{BBox, Result, table};
+
+/// Where a tile's encoded picture is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A record of a TFRecord shard: shard number, offset of the record's frame, and the length of
+    /// the whole frame in bytes.
+    Record {
+        /// Index into the set's list of shards.
+        shard: u32,
+        /// Byte offset of the frame.
+        offset: u64,
+        /// Bytes of the frame: length, checksums and payload.
+        length: u32,
+    },
+    /// A file, relative to the set's root, with `/` as separator.
+    File(String),
+    /// A window of a scene, stored as coordinates instead of pixels.
+    Window {
+        /// Index into the set's list of scenes.
+        scene: u32,
+        /// Left edge in pixels of the scene's level.
+        x: u32,
+        /// Upper edge in pixels of the scene's level.
+        y: u32,
+    },
+}
+
+/// One row of `tiles-*.parquet`, and of an index's `rows.parquet`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tile {
+    /// Names the place and time: layer, time, matrix set and pixel window; for plain folders the
+    /// path relative to the folder. Never used as a path.
+    pub tile_id: String,
+    /// Digest of the recipe that made the pixels; empty for plain folders.
+    pub variant: String,
+    /// SHA-256 of the decoded pixels (`width`, `height`, `bands`, samples); empty when unknown.
+    pub content_id: String,
+    /// Where the encoded picture is.
+    pub location: Location,
+    /// Layer the pixels are from.
+    pub layer: Option<String>,
+    /// Actual time, `YYYY-MM-DD` or `YYYY-MM-DDThh:mm:ssZ`.
+    pub time: Option<String>,
+    /// Nominal resolution, such as `250m`.
+    pub resolution: Option<String>,
+    /// Area in degrees.
+    pub bbox: Option<BBox>,
+    /// Columns of the picture; 0 when unknown (plain folders are not decoded to be listed).
+    pub width: u32,
+    /// Rows of the picture; 0 when unknown.
+    pub height: u32,
+    /// Share of pixels judged to be cloud, 0 to 1.
+    pub cloud_fraction: Option<f32>,
+    /// Share of pixels without data before filling, 0 to 1.
+    pub gap_fraction: Option<f32>,
+    /// The tile one pyramid level up.
+    pub parent: Option<String>,
+    /// Class when a folder gave one.
+    pub class: Option<String>,
+}
+
+impl Tile {
+    /// A tile of a plain folder, of which only the path is known.
+    #[must_use]
+    pub fn of_file(relative: String, class: Option<String>) -> Self {
+        Self {
+            tile_id: relative.clone(),
+            variant: String::new(),
+            content_id: String::new(),
+            location: Location::File(relative),
+            layer: None,
+            time: None,
+            resolution: None,
+            bbox: None,
+            width: 0,
+            height: 0,
+            cloud_fraction: None,
+            gap_fraction: None,
+            parent: None,
+            class,
+        }
+    }
+}
+
+/// The columns of [`Tile`]. `geometry` is the box as a WKB polygon, so the file is GeoParquet.
+#[must_use]
+pub fn schema() -> Arc<Schema> {
+    let text = |name, nullable| Field::new(name, DataType::Utf8, nullable);
+    let number = |name| Field::new(name, DataType::Float64, true);
+    Arc::new(Schema::new(vec![
+        text("tile_id", false),
+        text("variant", false),
+        text("content_id", false),
+        Field::new("shard", DataType::UInt32, true),
+        Field::new("offset", DataType::UInt64, true),
+        Field::new("length", DataType::UInt32, true),
+        text("path", true),
+        Field::new("scene", DataType::UInt32, true),
+        Field::new("x", DataType::UInt32, true),
+        Field::new("y", DataType::UInt32, true),
+        text("layer", true),
+        text("time", true),
+        text("resolution", true),
+        number("west"),
+        number("south"),
+        number("east"),
+        number("north"),
+        Field::new("geometry", DataType::Binary, true),
+        Field::new("width", DataType::UInt32, false),
+        Field::new("height", DataType::UInt32, false),
+        Field::new("cloud_fraction", DataType::Float32, true),
+        Field::new("gap_fraction", DataType::Float32, true),
+        text("parent", true),
+        text("class", true),
+    ]))
+}
+
+/// The `geo` metadata that makes the file GeoParquet 1.1.
+fn geo_metadata() -> String {
+    serde_json::json!({
+        "version": "1.1.0",
+        "primary_column": "geometry",
+        "columns": { "geometry": { "encoding": "WKB", "geometry_types": ["Polygon"] } }
+    })
+    .to_string()
+}
+
+/// Writes tiles as one Parquet part, in the order given; memory is one row group.
+///
+/// # Errors
+/// [`crate::Error::Io`] when the file cannot be written.
+pub fn write(path: &Path, tiles: impl IntoIterator<Item = Tile>) -> Result<()> {
+    let mut tiles = tiles.into_iter();
+    let batches = std::iter::from_fn(move || {
+        let chunk: Vec<Tile> = tiles.by_ref().take(8192).collect();
+        (!chunk.is_empty()).then(|| to_batch(&chunk))
+    });
+    table::write(path, &schema(), &[("geo", geo_metadata())], batches)
+}
+
+/// Reads tiles in row order, one batch in memory.
+///
+/// # Errors
+/// [`crate::Error::Missing`], [`crate::Error::Damaged`].
+pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<Tile>> + use<>> {
+    let owned = path.to_path_buf();
+    Ok(table::read(path)?.flat_map(move |batch| match batch.and_then(|b| from_batch(&owned, &b)) {
+        Ok(tiles) => tiles.into_iter().map(Ok).collect::<Vec<_>>(),
+        Err(error) => vec![Err(error)],
+    }))
+}
+
+fn to_batch(tiles: &[Tile]) -> RecordBatch {
+    let text = |get: &dyn Fn(&Tile) -> Option<&str>| {
+        let mut builder = StringBuilder::new();
+        tiles.iter().for_each(|t| builder.append_option(get(t)));
+        Arc::new(builder.finish()) as Arc<dyn Array>
+    };
+    let integer = |get: &dyn Fn(&Tile) -> Option<u32>| {
+        let mut builder = UInt32Builder::new();
+        tiles.iter().for_each(|t| builder.append_option(get(t)));
+        Arc::new(builder.finish()) as Arc<dyn Array>
+    };
+    let degrees = |get: &dyn Fn(&BBox) -> f64| {
+        let mut builder = Float64Builder::new();
+        tiles.iter().for_each(|t| builder.append_option(t.bbox.as_ref().map(get)));
+        Arc::new(builder.finish()) as Arc<dyn Array>
+    };
+    let share = |get: &dyn Fn(&Tile) -> Option<f32>| {
+        let mut builder = Float32Builder::new();
+        tiles.iter().for_each(|t| builder.append_option(get(t)));
+        Arc::new(builder.finish()) as Arc<dyn Array>
+    };
+    let mut offsets = UInt64Builder::new();
+    let mut geometry = BinaryBuilder::new();
+    for tile in tiles {
+        offsets.append_option(match tile.location {
+            Location::Record { offset, .. } => Some(offset),
+            _ => None,
+        });
+        geometry.append_option(tile.bbox.as_ref().map(wkb_polygon));
+    }
+    let record = |pick: fn(u32, u32) -> u32| {
+        move |t: &Tile| match t.location {
+            Location::Record { shard, length, .. } => Some(pick(shard, length)),
+            _ => None,
+        }
+    };
+    let window = |pick: fn(u32, u32, u32) -> u32| {
+        move |t: &Tile| match t.location {
+            Location::Window { scene, x, y } => Some(pick(scene, x, y)),
+            _ => None,
+        }
+    };
+    let columns: Vec<Arc<dyn Array>> = vec![
+        text(&|t| Some(&t.tile_id)),
+        text(&|t| Some(&t.variant)),
+        text(&|t| Some(&t.content_id)),
+        integer(&record(|shard, _| shard)),
+        Arc::new(offsets.finish()),
+        integer(&record(|_, length| length)),
+        text(&|t| match &t.location {
+            Location::File(path) => Some(path),
+            _ => None,
+        }),
+        integer(&window(|scene, _, _| scene)),
+        integer(&window(|_, x, _| x)),
+        integer(&window(|_, _, y| y)),
+        text(&|t| t.layer.as_deref()),
+        text(&|t| t.time.as_deref()),
+        text(&|t| t.resolution.as_deref()),
+        degrees(&|b| b.west),
+        degrees(&|b| b.south),
+        degrees(&|b| b.east),
+        degrees(&|b| b.north),
+        Arc::new(geometry.finish()),
+        integer(&|t| Some(t.width)),
+        integer(&|t| Some(t.height)),
+        share(&|t| t.cloud_fraction),
+        share(&|t| t.gap_fraction),
+        text(&|t| t.parent.as_deref()),
+        text(&|t| t.class.as_deref()),
+    ];
+    #[expect(clippy::expect_used, reason = "the columns above are those of `schema`")]
+    RecordBatch::try_new(schema(), columns).expect("columns match the schema")
+}
+
+fn from_batch(path: &Path, batch: &RecordBatch) -> Result<Vec<Tile>> {
+    let text = |name: &str| table::column::<StringArray>(path, batch, name);
+    let integer = |name: &str| table::column::<UInt32Array>(path, batch, name);
+    let degrees = |name: &str| table::column::<Float64Array>(path, batch, name);
+    let share = |name: &str| table::column::<Float32Array>(path, batch, name);
+    let (tile_id, variant, content_id) = (text("tile_id")?, text("variant")?, text("content_id")?);
+    let (shard, length) = (integer("shard")?, integer("length")?);
+    let offset = table::column::<UInt64Array>(path, batch, "offset")?;
+    let (file, layer, time) = (text("path")?, text("layer")?, text("time")?);
+    let (resolution, parent, class) = (text("resolution")?, text("parent")?, text("class")?);
+    let (scene, x, y) = (integer("scene")?, integer("x")?, integer("y")?);
+    let (west, south) = (degrees("west")?, degrees("south")?);
+    let (east, north) = (degrees("east")?, degrees("north")?);
+    let (width, height) = (integer("width")?, integer("height")?);
+    let (cloud, gap) = (share("cloud_fraction")?, share("gap_fraction")?);
+    let string =
+        |array: &StringArray, i: usize| array.is_valid(i).then(|| array.value(i).to_string());
+    (0..batch.num_rows())
+        .map(|i| {
+            let location = if let Some(path) = string(file, i) {
+                Location::File(path)
+            } else if shard.is_valid(i) {
+                Location::Record {
+                    shard: shard.value(i),
+                    offset: offset.value(i),
+                    length: length.value(i),
+                }
+            } else if scene.is_valid(i) {
+                Location::Window { scene: scene.value(i), x: x.value(i), y: y.value(i) }
+            } else {
+                return Err(crate::Error::damaged(path, "a place for every tile", "none"));
+            };
+            Ok(Tile {
+                tile_id: tile_id.value(i).into(),
+                variant: variant.value(i).into(),
+                content_id: content_id.value(i).into(),
+                location,
+                layer: string(layer, i),
+                time: string(time, i),
+                resolution: string(resolution, i),
+                bbox: west.is_valid(i).then(|| BBox {
+                    west: west.value(i),
+                    south: south.value(i),
+                    east: east.value(i),
+                    north: north.value(i),
+                }),
+                width: width.value(i),
+                height: height.value(i),
+                cloud_fraction: cloud.is_valid(i).then(|| cloud.value(i)),
+                gap_fraction: gap.is_valid(i).then(|| gap.value(i)),
+                parent: string(parent, i),
+                class: string(class, i),
+            })
+        })
+        .collect()
+}
+
+/// A box as a little-endian WKB polygon (OGC 06-103r4, section 8).
+fn wkb_polygon(bbox: &BBox) -> Vec<u8> {
+    let mut wkb = vec![1];
+    wkb.extend(3_u32.to_le_bytes());
+    wkb.extend(1_u32.to_le_bytes());
+    wkb.extend(5_u32.to_le_bytes());
+    let BBox { west, south, east, north } = *bbox;
+    for (x, y) in [(west, south), (east, south), (east, north), (west, north), (west, south)] {
+        wkb.extend(x.to_le_bytes());
+        wkb.extend(y.to_le_bytes());
+    }
+    wkb
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_round_trip_for_every_kind_of_location() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tiles.parquet");
+        let file = Tile::of_file("a b/it's $1.jpg".into(), Some("a b".into()));
+        let record = Tile {
+            location: Location::Record { shard: 3, offset: 1 << 40, length: 77 },
+            bbox: Some(BBox { west: 1.0, south: 2.0, east: 3.0, north: 4.0 }),
+            cloud_fraction: Some(0.25),
+            time: Some("2020-09-12".into()),
+            ..file.clone()
+        };
+        let window = Tile { location: Location::Window { scene: 1, x: 5, y: 6 }, ..file.clone() };
+        let tiles = vec![file, record, window];
+        write(&path, tiles.clone()).unwrap();
+        let back: Vec<Tile> = read(&path).unwrap().collect::<Result<_>>().unwrap();
+        assert_eq!(back, tiles);
+    }
+}

@@ -1,0 +1,1 @@
+//! Devices, backbones, heads, weights, batched augmentation and the encoder, on libtorch

@@ -1,0 +1,1 @@
+//! A stand-in GIBS server, a procedural Earth, and a command runner for tests

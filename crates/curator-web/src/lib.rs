@@ -1,0 +1,1 @@
+//! What the web pages share: server life cycle, access token, share link, assets, errors as JSON

@@ -1,0 +1,1 @@
+//! Repair, cut, describe and sample imagery

@@ -1,0 +1,1 @@
+//! Plan and download imagery from NASA GIBS

@@ -1,0 +1,1 @@
+//! Learn representations without labels: SimCLR and SimSiam

@@ -1,0 +1,1 @@
+//! Label imagery by swiping

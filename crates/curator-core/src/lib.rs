@@ -9,6 +9,7 @@ pub mod bbox;
 pub mod context;
 pub mod dataset;
 pub mod digest;
+pub mod doctor;
 pub mod error;
 pub mod grid;
 pub mod index;

@@ -1,7 +1,5 @@
 //! The subcommands that all programs share.
 
-use clap::CommandFactory;
-
 use crate::{Common, Failure, Outcome, Program, doctor};
 
 /// Subcommands that mean the same in every program.

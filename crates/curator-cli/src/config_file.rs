@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::CommandFactory;
 use curator_core::Error;
 
 use crate::{Failure, Program};

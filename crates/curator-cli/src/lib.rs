@@ -21,12 +21,13 @@ pub use builtin::Builtin;
 pub use common::Common;
 pub use device::DeviceChoice;
 
-/// Any error that can end a program.
-pub type Failure = Box<dyn Diagnose + Send + Sync>;
+/// Any error that can end a program; `?` makes one of every error that is [`Diagnose`].
+#[derive(Debug)]
+pub struct Failure(Box<dyn Diagnose + Send + Sync>);
 
-impl<E: Diagnose + Send + Sync + 'static> From<E> for Box<dyn Diagnose + Send + Sync> {
+impl<E: Diagnose + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Box::new(error)
+        Self(Box::new(error))
     }
 }
 
@@ -144,18 +145,18 @@ fn finish(result: Result<Outcome, Failure>, common: &Common) -> ExitCode {
 }
 
 #[expect(clippy::print_stderr, reason = "the one place where errors reach the user")]
-fn fail(failure: &Failure, json: bool) -> ExitCode {
+fn fail(Failure(error): &Failure, json: bool) -> ExitCode {
     if json {
         let document = serde_json::json!({
-            "error": failure.to_string(),
-            "hint": failure.hint(),
-            "exit_code": failure.exit_code(),
+            "error": error.to_string(),
+            "hint": error.hint(),
+            "exit_code": error.exit_code(),
         });
         let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{document:#}\n"));
     }
-    eprintln!("error: {failure}");
-    if let Some(hint) = failure.hint() {
+    eprintln!("error: {error}");
+    if let Some(hint) = error.hint() {
         eprintln!("  hint: {hint}");
     }
-    ExitCode::from(failure.exit_code())
+    ExitCode::from(error.exit_code())
 }

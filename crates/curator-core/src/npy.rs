@@ -153,7 +153,7 @@ fn parse_header<T: Element>(path: &Path, bytes: &[u8]) -> Result<(usize, usize)>
 /// # Errors
 /// [`Error::Io`] when the file cannot be written.
 pub fn write<T: Element>(path: &Path, columns: usize, data: &[T]) -> Result<()> {
-    let rows = if columns == 0 { 0 } else { data.len() / columns };
+    let rows = data.len().checked_div(columns).unwrap_or(0);
     atomic::write_with(path, |file| {
         file.write_all(&header(T::DESCR, rows, columns))?;
         let mut bytes = Vec::new();

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# All tests: units and programs, documentation examples, and the demo in a small version.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+begun=$SECONDS
+cargo test --release --workspace --locked --no-run
+echo "build: $((SECONDS - begun)) s"
+
+begun=$SECONDS
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+cargo build --release --workspace --locked
+CURATOR_SMALL=1 CURATOR_OUT=$out/demo bash scripts/demo.sh
+bash scripts/checks/demo.sh "$out/demo"
+echo "small demo: $((SECONDS - begun)) s"
+
+begun=$SECONDS
+cargo test --release --workspace --locked 2>&1 | tee "$out/log"
+echo "tests: $((SECONDS - begun)) s"
+awk '/^test result:/ {passed += $4; failed += $6; skipped += $8}
+     END {printf "tests: %d passed, %d failed, %d skipped\n", passed, failed, skipped}' "$out/log"

@@ -12,7 +12,7 @@ out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 cargo build --release --workspace --locked
 CURATOR_SMALL=1 CURATOR_OUT=$out/demo bash scripts/demo.sh
-bash scripts/checks/demo.sh "$out/demo"
+python3 scripts/checks/demo.py "$out/demo"
 echo "small demo: $((SECONDS - begun)) s"
 
 begun=$SECONDS

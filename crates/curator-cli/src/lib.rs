@@ -6,7 +6,7 @@
 mod builtin;
 mod common;
 mod config_file;
-mod device;
+
 mod doctor;
 mod logging;
 mod progress;
@@ -19,7 +19,7 @@ use curator_core::{Context, Diagnose};
 
 pub use builtin::Builtin;
 pub use common::Common;
-pub use device::DeviceChoice;
+pub use curator_core::DeviceChoice;
 
 /// Any error that can end a program; `?` makes one of every error that is [`Diagnose`].
 #[derive(Debug)]

@@ -8,6 +8,7 @@ pub mod atomic;
 pub mod bbox;
 pub mod context;
 pub mod dataset;
+pub mod device;
 pub mod digest;
 pub mod doctor;
 pub mod error;
@@ -27,6 +28,7 @@ pub mod tileset;
 
 pub use bbox::BBox;
 pub use context::Context;
+pub use device::DeviceChoice;
 pub use error::{Diagnose, Error, Result};
 pub use manifest::Manifest;
 pub use raster::Raster;

@@ -1,1 +1,24 @@
-//! Devices, backbones, heads, weights, batched augmentation and the encoder, on libtorch
+//! Everything that touches libtorch: devices, backbones, heads, losses, optimisers whose state can be
+//! saved, batched augmentation, and the [`Encoder`] that turns pictures into embeddings.
+//!
+//! Weights are exchanged as safetensors with torchvision's names, so Python loads them:
+//! `load_file("encoder.safetensors")`.
+
+pub mod augment;
+pub mod backbone;
+pub mod batch;
+pub mod checkpoint;
+pub mod device;
+pub mod encoder;
+pub mod error;
+pub mod head;
+pub mod loss;
+mod minicnn;
+pub mod optimizer;
+mod resnet;
+
+pub use backbone::{Arch, Backbone};
+pub use device::{checks, device, set_threads};
+pub use encoder::{Encoder, EncoderConfig};
+pub use error::{Error, Result};
+pub use tch;

@@ -1,0 +1,58 @@
+//! From decoded pictures to tensors.
+
+use curator_core::Raster;
+use rayon::prelude::*;
+use tch::{Device, Kind, Tensor};
+
+use crate::Result;
+
+/// Resizes RGB pictures to `size`×`size` on all cores, `size·size·3` samples each, bands last.
+///
+/// # Errors
+/// [`curator_core::Error::Image`] when a picture has no pixels.
+pub fn resize(images: &[Raster], size: u32) -> Result<Vec<Vec<u8>>> {
+    Ok(images
+        .par_iter()
+        .map(|image| Ok(image.resize(size, size)?.data))
+        .collect::<curator_core::Result<Vec<_>>>()?)
+}
+
+/// `n` pictures of `size·size·bands` samples one after the other → `[N, C, H, W]` floats in 0…1,
+/// stored channels-last, which is what convolutions on CPU and GPU are fastest with.
+///
+/// # Errors
+/// [`crate::Error::Torch`] when the number of samples does not fit.
+pub fn to_tensor(samples: &[u8], size: u32, bands: u32, device: Device) -> Result<Tensor> {
+    let (side, bands) = (i64::from(size), i64::from(bands));
+    let n = samples.len() as i64 / (side * side * bands).max(1);
+    let bytes = Tensor::f_from_data_size(samples, &[n, side, side, bands], Kind::Uint8)?;
+    let images = bytes.f_to_device(device)?.f_permute([0, 3, 1, 2])?; // [N, C, H, W]
+    Ok(images.f_to_kind(Kind::Float)?.f_div_scalar(255.0)?)
+}
+
+/// Normalises `[N, C, H, W]` by each band's mean and standard deviation.
+///
+/// # Errors
+/// [`crate::Error::Torch`] when the number of bands differs.
+pub fn standardize(images: &Tensor, mean: &[f32], std: &[f32]) -> Result<Tensor> {
+    let shape = [1, mean.len() as i64, 1, 1];
+    let vector = |x: &[f32]| -> Result<Tensor> {
+        Ok(Tensor::f_from_slice(x)?.f_view(shape)?.f_to_device(images.device())?)
+    };
+    Ok(images.f_sub(&vector(mean)?)?.f_div(&vector(std)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_land_where_they_belong() {
+        let samples: Vec<u8> = (0..2 * 2 * 2 * 3).collect();
+        let tensor = to_tensor(&samples, 2, 3, Device::Cpu).unwrap();
+        assert_eq!(tensor.size(), [2, 3, 2, 2]);
+        // Image 1, band 2, row 0, column 1.
+        let value = tensor.double_value(&[1, 2, 0, 1]) * 255.0;
+        assert!((value - f64::from(samples[12 + 3 + 2])).abs() < 1e-4);
+    }
+}

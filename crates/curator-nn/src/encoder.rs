@@ -1,0 +1,217 @@
+//! The encoder: a trained backbone with everything needed to embed a picture.
+
+use std::path::Path;
+
+use curator_core::manifest::{self, Manifest};
+use curator_core::{Raster, atomic};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor, nn, no_grad};
+
+use crate::backbone::{Arch, Backbone, Stem};
+use crate::{Error, Result, batch, checkpoint, loss};
+
+/// File names in a `curator.model` directory.
+const WEIGHTS: &str = "encoder.safetensors";
+const CONFIG: &str = "config.json";
+
+/// `config.json` of a model: what must be known to use the weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EncoderConfig {
+    /// The architecture.
+    pub arch: Arch,
+    /// Its first layers.
+    pub stem: Stem,
+    /// Bands of a picture.
+    pub bands: u32,
+    /// Pictures are resized to this many pixels a side.
+    pub input_size: u32,
+    /// Mean of each band, in 0…1.
+    pub mean: Vec<f32>,
+    /// Standard deviation of each band, in 0…1.
+    pub std: Vec<f32>,
+    /// Numbers in an embedding.
+    pub embedding_size: u32,
+    /// How it was trained: `simclr`, `simsiam`, `none`.
+    pub method: String,
+    /// Nominal resolution of the tiles it was trained on, when they had one.
+    pub resolution: Option<String>,
+}
+
+/// A backbone with its normalisation, on a device.
+pub struct Encoder {
+    config: EncoderConfig,
+    store: nn::VarStore,
+    backbone: Backbone,
+}
+
+impl Encoder {
+    /// An encoder with fresh weights, equal for equal seeds.
+    #[must_use]
+    pub fn init(config: EncoderConfig, seed: u64, device: Device) -> Self {
+        tch::manual_seed(i64::from_ne_bytes(seed.to_ne_bytes()));
+        let store = nn::VarStore::new(device);
+        let backbone =
+            Backbone::new(&store.root(), config.arch, i64::from(config.bands), config.stem);
+        Self { config, store, backbone }
+    }
+
+    /// Loads a `curator.model` directory, or the copy of one inside an index.
+    ///
+    /// # Errors
+    /// [`Error::Core`] when the directory is not a model or is damaged, [`Error::Weights`] when weights
+    /// and configuration disagree.
+    pub fn load(directory: &Path, device: Device) -> Result<Self> {
+        if Manifest::exists(directory) {
+            Manifest::open(directory, manifest::MODEL)?;
+        }
+        let path = directory.join(CONFIG);
+        let text = std::fs::read(&path).map_err(curator_core::Error::io("read", &path))?;
+        let config: EncoderConfig = serde_json::from_slice(&text)
+            .map_err(|e| curator_core::Error::damaged(&path, "a model's configuration", e))?;
+        let bands = config.bands as usize;
+        if config.input_size == 0
+            || config.input_size > 4096
+            || config.mean.len() != bands
+            || config.std.len() != bands
+        {
+            return Err(curator_core::Error::damaged(&path, "sizes that agree", "others").into());
+        }
+        let mut encoder = Self::init(config, 0, device);
+        let path = directory.join(WEIGHTS);
+        checkpoint::restore(&mut encoder.store, "", &checkpoint::read(&path)?, &path)?;
+        Ok(encoder)
+    }
+
+    /// Writes `encoder.safetensors` and `config.json`.
+    ///
+    /// # Errors
+    /// [`Error::Core`] when the directory cannot be written.
+    pub fn save(&self, directory: &Path) -> Result<()> {
+        checkpoint::write(&directory.join(WEIGHTS), &checkpoint::variables(&self.store, ""))?;
+        let path = directory.join(CONFIG);
+        let text = serde_json::to_vec_pretty(&self.config)
+            .map_err(|e| curator_core::Error::damaged(&path, "a serialisable configuration", e))?;
+        Ok(atomic::write_atomic(&path, &text)?)
+    }
+
+    /// What the encoder is.
+    #[must_use]
+    pub fn config(&self) -> &EncoderConfig {
+        &self.config
+    }
+
+    /// Numbers in an embedding.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.config.embedding_size as usize
+    }
+
+    /// The variables, for training.
+    pub fn store_mut(&mut self) -> &mut nn::VarStore {
+        &mut self.store
+    }
+
+    /// The variables.
+    #[must_use]
+    pub fn store(&self) -> &nn::VarStore {
+        &self.store
+    }
+
+    /// `[N, C, H, W]` pictures in 0…1 to `[N, D]` features, not normalised.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] when the bands differ.
+    pub fn forward(&self, pictures: &Tensor, train: bool) -> Result<Tensor> {
+        let input = batch::standardize(pictures, &self.config.mean, &self.config.std)?;
+        Ok(self.backbone.forward(&input, train))
+    }
+
+    /// Embeds pictures of any size: `[N, D]`, L2-normalised, in the order given.
+    ///
+    /// # Errors
+    /// [`Error::Core`] when a picture cannot be resized, [`Error::Torch`].
+    pub fn embed(&self, images: &[Raster]) -> Result<Vec<f32>> {
+        if images.is_empty() {
+            return Ok(Vec::new());
+        }
+        let resized = batch::resize(images, self.config.input_size)?;
+        self.embed_resized(&resized.concat())
+    }
+
+    /// Embeds pictures that already have the encoder's size, samples one after the other: `[N, D]`.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] when the number of samples does not fit.
+    pub fn embed_resized(&self, samples: &[u8]) -> Result<Vec<f32>> {
+        no_grad(|| {
+            let (size, bands) = (self.config.input_size, self.config.bands);
+            let pictures = batch::to_tensor(samples, size, bands, self.store.device())?;
+            let features = loss::normalize(&self.forward(&pictures, false)?.to_kind(Kind::Float));
+            let flat = features.f_to_device(Device::Cpu)?.f_contiguous()?.f_view([-1])?;
+            Ok(Vec::<f32>::try_from(&flat)?)
+        })
+    }
+}
+
+impl EncoderConfig {
+    /// A configuration for RGB pictures with the stem that fits their size, normalised to mean ½.
+    #[must_use]
+    pub fn rgb(arch: Arch, input_size: u32) -> Self {
+        let embedding_size = match arch {
+            Arch::ResNet18 => 512,
+            Arch::ResNet50 => 2048,
+            Arch::MiniCnn => 128,
+        };
+        Self {
+            arch,
+            stem: Stem::for_size(input_size),
+            bands: 3,
+            input_size,
+            mean: vec![0.5; 3],
+            std: vec![0.25; 3],
+            embedding_size,
+            method: "none".into(),
+            resolution: None,
+        }
+    }
+}
+
+impl From<Error> for curator_core::Error {
+    /// For callers that only know files: the message is kept.
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Core(error) => error,
+            other => Self::Image { name: "encoder".into(), reason: other.to_string() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_saved_encoder_embeds_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let encoder = Encoder::init(EncoderConfig::rgb(Arch::ResNet18, 32), 7, Device::Cpu);
+        let images: Vec<Raster> =
+            (0..3).map(|i| Raster::filled(20 + i, 40, &[(80 * i) as u8, 10, 200])).collect();
+        let before = encoder.embed(&images).unwrap();
+        encoder.save(dir.path()).unwrap();
+        let loaded = Encoder::load(dir.path(), Device::Cpu).unwrap();
+        assert_eq!(before, loaded.embed(&images).unwrap());
+        let norm: f32 = before[..512].iter().map(|x| x * x).sum();
+        assert!((norm - 1.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn weights_of_another_architecture_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        Encoder::init(EncoderConfig::rgb(Arch::MiniCnn, 32), 7, Device::Cpu)
+            .save(dir.path())
+            .unwrap();
+        let text = std::fs::read_to_string(dir.path().join(CONFIG)).unwrap();
+        std::fs::write(dir.path().join(CONFIG), text.replace("minicnn", "resnet18")).unwrap();
+        assert!(matches!(Encoder::load(dir.path(), Device::Cpu), Err(Error::Weights { .. })));
+    }
+}

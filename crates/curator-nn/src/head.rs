@@ -1,0 +1,72 @@
+//! Heads: what stands on the backbone during training and is thrown away after it.
+
+use tch::Tensor;
+use tch::nn::{self, Module, ModuleT};
+
+/// Linear layers with batch normalisation, ReLU between them.
+#[derive(Debug)]
+pub struct Mlp {
+    layers: Vec<(nn::Linear, nn::BatchNorm)>,
+    last: nn::Linear,
+    last_norm: Option<nn::BatchNorm>,
+}
+
+impl Mlp {
+    /// `sizes` are the widths from input to output. `last_norm` adds a batch normalisation without
+    /// learnt scale after the last layer.
+    #[must_use]
+    pub fn new(path: &nn::Path, sizes: &[i64], last_norm: bool) -> Self {
+        let norm = |path: nn::Path, size: i64, affine: bool| {
+            let config =
+                nn::BatchNormConfig { affine, ws_init: nn::Init::Const(1.0), ..Default::default() };
+            nn::batch_norm1d(path, size, config)
+        };
+        let linear = |i: usize, bias: bool| {
+            let config = nn::LinearConfig { bias, ..Default::default() };
+            nn::linear(path / format!("linear{i}"), sizes[i], sizes[i + 1], config)
+        };
+        let count = sizes.len() - 1;
+        let layers = (0..count - 1)
+            .map(|i| (linear(i, false), norm(path / format!("norm{i}"), sizes[i + 1], true)))
+            .collect();
+        Self {
+            layers,
+            last: linear(count - 1, !last_norm),
+            last_norm: last_norm.then(|| norm(path / "norm_last", sizes[count], false)),
+        }
+    }
+
+    /// SimCLR's projection head: one hidden layer as wide as the features, 128 outputs (Chen et al.
+    /// 2020, <https://arxiv.org/abs/2002.05709>, section 4.2).
+    #[must_use]
+    pub fn simclr_projection(path: &nn::Path, dim: i64) -> Self {
+        Self::new(path, &[dim, dim, 128], false)
+    }
+
+    /// SimSiam's projection head: three layers, batch normalisation after each (Chen & He 2021,
+    /// <https://arxiv.org/abs/2011.10566>, section 3, which uses 2048; here the features' width).
+    #[must_use]
+    pub fn simsiam_projection(path: &nn::Path, dim: i64) -> Self {
+        Self::new(path, &[dim, dim, dim, dim], true)
+    }
+
+    /// SimSiam's prediction head: a bottleneck of a quarter (ibid.).
+    #[must_use]
+    pub fn simsiam_prediction(path: &nn::Path, dim: i64) -> Self {
+        Self::new(path, &[dim, dim / 4, dim], false)
+    }
+}
+
+impl ModuleT for Mlp {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Tensor {
+        let mut x = x.shallow_clone();
+        for (linear, norm) in &self.layers {
+            x = norm.forward_t(&linear.forward(&x), train).relu();
+        }
+        let x = self.last.forward(&x);
+        match &self.last_norm {
+            Some(norm) => norm.forward_t(&x, train),
+            None => x,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Losses of self-supervised learning.
+
+use tch::{Kind, Tensor};
+
+/// NT-Xent, the loss of SimCLR (Chen et al. 2020, equation 1, mean over both directions).
+///
+/// `a` and `b` are the projections `[N, D]` of the two views, in the same order; `temperature` is τ.
+#[must_use]
+pub fn nt_xent(a: &Tensor, b: &Tensor, temperature: f64) -> Tensor {
+    let n = a.size()[0];
+    let z = normalize(&Tensor::cat(&[a, b], 0)); // [2N, D]
+    let similarity = z.matmul(&z.tr()) / temperature; // [2N, 2N]
+    let own = Tensor::eye(2 * n, (Kind::Bool, z.device()));
+    let logits = similarity.masked_fill(&own, f64::NEG_INFINITY);
+    let index = Tensor::arange(2 * n, (Kind::Int64, z.device()));
+    let partner = (index + n).remainder(2 * n); // the other view of the same image
+    logits.cross_entropy_loss::<Tensor>(&partner, None, tch::Reduction::Mean, -100, 0.0)
+}
+
+/// SimSiam's loss (Chen & He 2021, equations 1 and 2): the mean negative cosine between each view's
+/// prediction `[N, D]` and the other view's projection, through which no gradient flows.
+#[must_use]
+pub fn simsiam(p1: &Tensor, z1: &Tensor, p2: &Tensor, z2: &Tensor) -> Tensor {
+    let negative_cosine = |p: &Tensor, z: &Tensor| {
+        -(normalize(p) * normalize(&z.detach()))
+            .sum_dim_intlist(1, false, Kind::Float)
+            .mean(Kind::Float)
+    };
+    negative_cosine(p1, z2) * 0.5 + negative_cosine(p2, z1) * 0.5
+}
+
+/// Rows `[N, D]` scaled to unit length.
+#[must_use]
+pub fn normalize(x: &Tensor) -> Tensor {
+    let norm = x.square().sum_dim_intlist(1, true, Kind::Float).sqrt().clamp_min(1e-12);
+    x / norm
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    fn numbers(n: usize, d: usize, phase: f64) -> Vec<f64> {
+        (0..n * d).map(|i| ((i * i) as f64 * 0.37 + phase).sin()).collect()
+    }
+
+    /// Equation 1 of the paper, written out with loops.
+    fn nt_xent_direct(a: &[f64], b: &[f64], n: usize, d: usize, tau: f64) -> f64 {
+        let rows: Vec<&[f64]> = a.chunks(d).chain(b.chunks(d)).collect();
+        let cosine = |x: &[f64], y: &[f64]| {
+            let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+            dot(x, y) / (dot(x, x) * dot(y, y)).sqrt()
+        };
+        let total: f64 = (0..2 * n)
+            .map(|i| {
+                let j = (i + n) % (2 * n);
+                let all = (0..2 * n).filter(|&k| k != i);
+                let sum: f64 = all.map(|k| (cosine(rows[i], rows[k]) / tau).exp()).sum();
+                -((cosine(rows[i], rows[j]) / tau).exp() / sum).ln()
+            })
+            .sum();
+        total / (2 * n) as f64
+    }
+
+    #[test]
+    fn nt_xent_is_equation_1() {
+        let (n, d) = (5, 7);
+        let (a, b) = (numbers(n, d, 0.0), numbers(n, d, 1.0));
+        let tensor =
+            |x: &[f64]| Tensor::from_slice(x).view([n as i64, d as i64]).to_kind(Kind::Float);
+        for tau in [0.1, 0.5] {
+            let loss = f64::try_from(nt_xent(&tensor(&a), &tensor(&b), tau)).unwrap();
+            let direct = nt_xent_direct(&a, &b, n, d, tau);
+            assert!((loss - direct).abs() < 1e-4 * direct.abs(), "{loss} {direct}");
+        }
+    }
+
+    #[test]
+    fn simsiam_is_minus_one_for_equal_directions_and_stops_the_gradient() {
+        let z = Tensor::rand([4, 6], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let p = (&z.detach() * 3.0).set_requires_grad(true);
+        let loss = simsiam(&p, &z, &p, &z);
+        assert!((f64::try_from(&loss).unwrap() + 1.0).abs() < 1e-6);
+        loss.backward();
+        assert!(!z.grad().defined() && p.grad().defined());
+    }
+}

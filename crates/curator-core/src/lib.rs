@@ -15,6 +15,7 @@ pub mod error;
 pub mod grid;
 pub mod index;
 pub mod kcenter;
+pub mod logistic;
 pub mod manifest;
 pub mod metrics;
 pub mod npy;

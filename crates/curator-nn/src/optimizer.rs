@@ -37,7 +37,7 @@ struct Slot {
     second: Tensor,
 }
 
-/// Updates all trainable variables of a store. Biases and normalisation parameters (all of one
+/// Updates all trainable variables of its stores. Biases and normalisation parameters (all of one
 /// dimension) are excluded from weight decay.
 pub struct Optimizer {
     rule: Rule,
@@ -47,11 +47,16 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// An optimiser for the trainable variables of a store.
+    /// An optimiser for the trainable variables of several stores, each with a prefix for its names.
     #[must_use]
-    pub fn new(store: &nn::VarStore, rule: Rule, weight_decay: f64) -> Self {
-        let mut named: Vec<_> =
-            store.variables().into_iter().filter(|(_, v)| v.requires_grad()).collect();
+    pub fn new(stores: &[(&str, &nn::VarStore)], rule: Rule, weight_decay: f64) -> Self {
+        let mut named: Vec<_> = stores
+            .iter()
+            .flat_map(|(prefix, store)| {
+                store.variables().into_iter().map(move |(name, v)| (format!("{prefix}{name}"), v))
+            })
+            .filter(|(_, v)| v.requires_grad())
+            .collect();
         named.sort_by(|a, b| a.0.cmp(&b.0));
         let slots = named
             .into_iter()
@@ -155,7 +160,7 @@ mod tests {
     fn descend(rule: Rule, decay: f64, lr: f64, steps: usize) -> Vec<f64> {
         let store = nn::VarStore::new(Device::Cpu);
         let w = store.root().var("w", &[1, 1], nn::Init::Const(1.0));
-        let mut optimizer = Optimizer::new(&store, rule, decay);
+        let mut optimizer = Optimizer::new(&[("", &store)], rule, decay);
         (0..steps)
             .map(|_| {
                 optimizer.zero_grad();

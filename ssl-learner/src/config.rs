@@ -1,0 +1,76 @@
+//! What a training run is: valid values only, serialised into the model's manifest.
+
+use curator_nn::Arch;
+use curator_nn::augment::Augmentation;
+use curator_nn::optimizer::Rule;
+use serde::{Deserialize, Serialize};
+
+/// How views are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Contrast with the other images of the batch (Chen et al. 2020).
+    SimClr,
+    /// Predict one view from the other (Chen & He 2021).
+    SimSiam,
+}
+
+impl Method {
+    /// Its name in files and flags.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SimClr => "simclr",
+            Self::SimSiam => "simsiam",
+        }
+    }
+}
+
+impl std::str::FromStr for Method {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "simclr" => Ok(Self::SimClr),
+            "simsiam" => Ok(Self::SimSiam),
+            _ => Err("use simclr or simsiam".into()),
+        }
+    }
+}
+
+/// When training ends.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Length {
+    /// After so many passes over the images; bit-reproducible for equal device and threads.
+    Epochs(u64),
+    /// After so many minutes; the learning rate follows the clock, so two runs differ.
+    Minutes(f64),
+}
+
+/// Everything that decides the weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainConfig {
+    /// How views are compared.
+    pub method: Method,
+    /// The network that is kept.
+    pub arch: Arch,
+    /// Pictures are resized to this many pixels a side.
+    pub input_size: u32,
+    /// When training ends.
+    pub length: Length,
+    /// Images of a step; fewer when there are fewer.
+    pub batch_size: usize,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// SimCLR's τ.
+    pub temperature: f64,
+    /// The update rule.
+    pub optimizer: Rule,
+    /// Weight decay of all weights but biases and normalisations.
+    pub weight_decay: f64,
+    /// How views differ.
+    pub augmentation: Augmentation,
+    /// Decides weights, order and views.
+    pub seed: u64,
+}

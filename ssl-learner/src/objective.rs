@@ -1,0 +1,73 @@
+//! A method with its heads: from two views to a loss.
+
+use curator_nn::head::Mlp;
+use curator_nn::tch::nn::{self, ModuleT};
+use curator_nn::tch::{Device, Tensor};
+use curator_nn::{Encoder, loss};
+
+use crate::Result;
+use crate::config::Method;
+
+/// The heads of a method; they are thrown away after training.
+pub(crate) struct Objective {
+    store: nn::VarStore,
+    heads: Heads,
+}
+
+enum Heads {
+    SimClr { projection: Mlp, temperature: f64 },
+    SimSiam { projection: Mlp, prediction: Mlp },
+}
+
+impl Objective {
+    /// Heads for features of `dim` numbers.
+    pub(crate) fn new(method: Method, dim: i64, temperature: f64, device: Device) -> Self {
+        let store = nn::VarStore::new(device);
+        let root = store.root();
+        let heads = match method {
+            Method::SimClr => Heads::SimClr {
+                projection: Mlp::simclr_projection(&(&root / "projection"), dim),
+                temperature,
+            },
+            Method::SimSiam => Heads::SimSiam {
+                projection: Mlp::simsiam_projection(&(&root / "projection"), dim),
+                prediction: Mlp::simsiam_prediction(&(&root / "prediction"), dim),
+            },
+        };
+        Self { store, heads }
+    }
+
+    pub(crate) fn store(&self) -> &nn::VarStore {
+        &self.store
+    }
+
+    pub(crate) fn store_mut(&mut self) -> &mut nn::VarStore {
+        &mut self.store
+    }
+
+    /// The loss of two views `[N, C, H, W]`. Each view passes alone where the method says so: the
+    /// statistics of SimSiam's batch normalisation are a view's own.
+    pub(crate) fn loss(
+        &self,
+        encoder: &Encoder,
+        first: &Tensor,
+        second: &Tensor,
+    ) -> Result<Tensor> {
+        match &self.heads {
+            Heads::SimClr { projection, temperature } => {
+                let features = encoder.forward(&Tensor::cat(&[first, second], 0), true)?; // [2N, D]
+                let projected = projection.forward_t(&features, true);
+                let views = projected.chunk(2, 0);
+                Ok(loss::nt_xent(&views[0], &views[1], *temperature))
+            }
+            Heads::SimSiam { projection, prediction } => {
+                let one = |view: &Tensor| -> Result<(Tensor, Tensor)> {
+                    let z = projection.forward_t(&encoder.forward(view, true)?, true);
+                    Ok((prediction.forward_t(&z, true), z))
+                };
+                let ((p1, z1), (p2, z2)) = (one(first)?, one(second)?);
+                Ok(loss::simsiam(&p1, &z1, &p2, &z2))
+            }
+        }
+    }
+}

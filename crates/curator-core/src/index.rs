@@ -41,7 +41,14 @@ impl Index {
     /// Those of [`Manifest::open`] and [`Matrix::open`]; [`Error::Damaged`] when rows and embeddings
     /// do not agree with the manifest.
     pub fn open(root: &Path) -> Result<Self> {
-        let manifest = Manifest::open(root, manifest::INDEX)?;
+        Self::with_manifest(root, Manifest::open(root, manifest::INDEX)?)
+    }
+
+    /// As [`Index::open`], with a manifest that is not written yet: how an index is built.
+    ///
+    /// # Errors
+    /// As [`Index::open`].
+    pub fn with_manifest(root: &Path, manifest: Manifest) -> Result<Self> {
         let mut parts: Vec<Part> = Vec::new();
         let mut first_row = 0;
         for part in manifest.parts.iter().filter(|p| p.path.ends_with("/rows.parquet")) {
@@ -123,6 +130,32 @@ impl Index {
             .map(|p| tile::read(&self.root.join("parts").join(&p.name).join("rows.parquet")))
             .collect::<Result<Vec<_>>>()?;
         Ok(readers.into_iter().flatten())
+    }
+
+    /// The rows of these numbers, in the order asked for.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] or [`Error::Damaged`] when a part cannot be read.
+    ///
+    /// # Panics
+    /// When a number is not below [`Index::len`].
+    pub fn rows_at(&self, numbers: &[usize]) -> Result<Vec<Tile>> {
+        let mut sorted: Vec<usize> = numbers.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let mut found = std::collections::HashMap::with_capacity(sorted.len());
+        for part in &self.parts {
+            let end = part.first_row + part.embeddings.rows();
+            let from = sorted.partition_point(|&n| n < part.first_row);
+            let to = sorted.partition_point(|&n| n < end);
+            if from < to {
+                let local: Vec<usize> =
+                    sorted[from..to].iter().map(|n| n - part.first_row).collect();
+                let path = self.root.join("parts").join(&part.name).join("rows.parquet");
+                found.extend(sorted[from..to].iter().copied().zip(tile::read_at(&path, &local)?));
+            }
+        }
+        Ok(numbers.iter().map(|n| found[n].clone()).collect())
     }
 
     /// The directory of the model for a resolution, or of the only one when `resolution` is `None`

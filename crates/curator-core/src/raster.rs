@@ -60,6 +60,16 @@ impl Raster {
         Ok(Self::from_dynamic(image))
     }
 
+    /// Width and height that bytes claim, without decoding them.
+    ///
+    /// # Errors
+    /// [`Error::Image`] when they are no image.
+    pub fn dimensions(name: &str, bytes: &[u8]) -> Result<(u32, u32)> {
+        let fail = |reason: String| Error::Image { name: name.into(), reason };
+        let reader = ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format();
+        reader.map_err(|e| fail(e.to_string()))?.into_dimensions().map_err(|e| fail(e.to_string()))
+    }
+
     fn from_dynamic(image: DynamicImage) -> Self {
         let (width, height) = (image.width(), image.height());
         let data = if image.color().has_alpha() {

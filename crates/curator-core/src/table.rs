@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection, RowSelector};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
@@ -56,6 +56,33 @@ pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<RecordBatch>> + u
     let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .and_then(|builder| builder.with_batch_size(8192).build())
+        .map_err(|e| Error::damaged(path, "a Parquet file", e))?;
+    let path = path.to_path_buf();
+    Ok(reader.map(move |batch| batch.map_err(|e| Error::damaged(&path, "readable rows", e))))
+}
+
+/// Reads the rows of these numbers, ascending and without repeats; other pages are not decoded.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_at(
+    path: &Path,
+    numbers: &[usize],
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+    let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+    let mut selectors = Vec::with_capacity(numbers.len() * 2);
+    let mut next = 0;
+    for &number in numbers {
+        if number > next {
+            selectors.push(RowSelector::skip(number - next));
+        }
+        selectors.push(RowSelector::select(1));
+        next = number + 1;
+    }
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(|builder| {
+            builder.with_batch_size(8192).with_row_selection(RowSelection::from(selectors)).build()
+        })
         .map_err(|e| Error::damaged(path, "a Parquet file", e))?;
     let path = path.to_path_buf();
     Ok(reader.map(move |batch| batch.map_err(|e| Error::damaged(&path, "readable rows", e))))

@@ -164,6 +164,22 @@ pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<Tile>> + use<>> {
     }))
 }
 
+/// Reads the rows of these numbers, ascending, without decoding the others.
+///
+/// # Errors
+/// [`crate::Error::Missing`], [`crate::Error::Damaged`]; a number past the last row is damage.
+pub fn read_at(path: &Path, numbers: &[usize]) -> Result<Vec<Tile>> {
+    let mut tiles = Vec::with_capacity(numbers.len());
+    for batch in table::read_at(path, numbers)? {
+        tiles.extend(from_batch(path, &batch?)?);
+    }
+    if tiles.len() == numbers.len() {
+        Ok(tiles)
+    } else {
+        Err(crate::Error::damaged(path, format!("{} rows", numbers.len()), tiles.len()))
+    }
+}
+
 fn to_batch(tiles: &[Tile]) -> RecordBatch {
     let text = |get: &dyn Fn(&Tile) -> Option<&str>| {
         let mut builder = StringBuilder::new();
@@ -331,5 +347,7 @@ mod tests {
         write(&path, tiles.clone()).unwrap();
         let back: Vec<Tile> = read(&path).unwrap().collect::<Result<_>>().unwrap();
         assert_eq!(back, tiles);
+        assert_eq!(read_at(&path, &[0, 2]).unwrap(), [tiles[0].clone(), tiles[2].clone()]);
+        assert!(read_at(&path, &[3]).is_err());
     }
 }

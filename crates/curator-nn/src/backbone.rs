@@ -36,7 +36,7 @@ impl std::str::FromStr for Arch {
 pub enum Stem {
     /// 7×7 convolution with stride 2 and pooling: a quarter of the resolution (ImageNet).
     Large,
-    /// 3×3 convolution with stride 2, no pooling: half the resolution, for pictures up to 96 pixels.
+    /// 3×3 convolution with stride 2, no pooling: half the resolution, for pictures up to 48 pixels.
     Small,
 }
 
@@ -44,7 +44,7 @@ impl Stem {
     /// The stem that fits a picture's side in pixels.
     #[must_use]
     pub fn for_size(pixels: u32) -> Self {
-        if pixels <= 96 { Self::Small } else { Self::Large }
+        if pixels <= 48 { Self::Small } else { Self::Large }
     }
 }
 

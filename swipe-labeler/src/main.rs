@@ -1,1 +1,5 @@
-fn main() {}
+//! `swipe-labeler`: labels by swiping.
+
+fn main() -> std::process::ExitCode {
+    curator_cli::main::<swipe_labeler::args::Cli>()
+}

@@ -68,6 +68,8 @@ impl Level {
         let mut tiles: Vec<(u32, u32)> = bbox
             .split()
             .iter()
+            // An edge on the antimeridian leaves a part without area on its other side.
+            .filter(|part| part.west < part.east)
             .flat_map(|part| {
                 let (left, top) = self.tile_at(part.west + inside, part.north - inside);
                 let (right, bottom) = self.tile_at(part.east - inside, part.south + inside);
@@ -188,6 +190,17 @@ mod tests {
             assert_eq!(level.tile_at(180.0, -90.0), (level.columns() - 1, level.rows() - 1));
             assert_eq!(level.tile_at(-180.0, 90.0), (0, 0));
         }
+    }
+
+    #[test]
+    fn a_box_that_ends_on_the_antimeridian_does_not_reach_over_it() {
+        let level = Level(3);
+        let west: BBox = "170,0,-180,10".parse().unwrap();
+        let east: BBox = "180,0,-170,10".parse().unwrap();
+        let both: BBox = "170,0,-170,10".parse().unwrap();
+        assert_eq!(level.tiles_in(&west), [(9, 2)]);
+        assert_eq!(level.tiles_in(&east), [(0, 2)]);
+        assert_eq!(level.tiles_in(&both), [(0, 2), (9, 2)]);
     }
 
     #[test]

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use arrow_array::builder::{Float32Builder, StringBuilder, UInt32Builder, UInt64Builder};
 use arrow_array::{Array, Float32Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow_schema::{DataType, Field, Schema};
+use serde::{Deserialize, Serialize};
 
-use crate::{Result, table};
+use crate::manifest::part_path;
+use crate::{Manifest, Result, table};
 
 /// One row of `scenes-*.parquet`: a native tile.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NativeTile {
     /// Layer asked for.
     pub layer_asked: String,
@@ -123,6 +125,26 @@ pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<NativeTile>> + us
     Ok(table::read(path)?.flat_map(move |batch| match batch.and_then(|b| from_batch(&owned, &b)) {
         Ok(tiles) => tiles.into_iter().map(Ok).collect::<Vec<_>>(),
         Err(error) => vec![Err(error)],
+    }))
+}
+
+/// Streams all native tiles of a directory, part after part, one batch in memory.
+///
+/// # Errors
+/// [`crate::Error::Missing`], [`crate::Error::Damaged`].
+pub fn rows(
+    directory: &Path,
+    manifest: &Manifest,
+) -> Result<impl Iterator<Item = Result<NativeTile>> + use<>> {
+    let paths = manifest
+        .parts
+        .iter()
+        .filter(|part| part.path.ends_with(".parquet"))
+        .map(|part| part_path(directory, &part.path))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(paths.into_iter().flat_map(|path| match read(&path) {
+        Ok(tiles) => Box::new(tiles) as Box<dyn Iterator<Item = Result<NativeTile>>>,
+        Err(error) => Box::new(std::iter::once(Err(error))),
     }))
 }
 

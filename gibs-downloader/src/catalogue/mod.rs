@@ -1,0 +1,151 @@
+//! The layers of a service: which there are, how they are tiled, which times they have.
+//!
+//! [`snapshot`] is carried in the program, [`capabilities`] are what the service says now,
+//! [`refresh`] brings the two together, [`search`] finds layers by words.
+
+mod capabilities;
+mod domains;
+mod refresh;
+mod search;
+mod snapshot;
+
+use curator_core::grid::Resolution;
+use serde::{Deserialize, Serialize};
+
+use crate::times::{self, TimeRange};
+
+pub(crate) use domains::ask as ask_domains;
+pub(crate) use refresh::{Refresh, built_in, cache_directory, open};
+pub(crate) use search::{Resolved, resolve, search};
+
+/// Ranges of a layer that capabilities list at most; older ones must be asked for.
+pub(crate) const RANGES_LISTED: usize = 100;
+
+/// What is known of a layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Layer {
+    /// Its identifier, as requests name it.
+    pub(crate) id: String,
+    /// Its title for people.
+    pub(crate) title: String,
+    /// Its tile matrix set in EPSG:4326, such as `250m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) matrix_set: Option<String>,
+    /// Its media type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) format: Option<String>,
+    /// The ending of its tiles where it is not the format's usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) extension: Option<String>,
+    /// EPSG codes it is in.
+    #[serde(default)]
+    pub(crate) projections: Vec<String>,
+    /// When it has pictures; empty for static layers.
+    #[serde(default, with = "times::as_list", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) times: Vec<TimeRange>,
+    /// Further words people look for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) tags: String,
+    /// The URL template of its tiles, where the capabilities gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) template: Option<String>,
+    /// Rows and columns that exist, where the capabilities limit them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) limits: Vec<Limit>,
+}
+
+/// The rows and columns that a layer has in a level, ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Limit {
+    pub(crate) level: u8,
+    pub(crate) min_row: u32,
+    pub(crate) max_row: u32,
+    pub(crate) min_column: u32,
+    pub(crate) max_column: u32,
+}
+
+impl Layer {
+    /// Whether it changes with time.
+    pub(crate) fn is_timed(&self) -> bool {
+        !self.times.is_empty()
+    }
+
+    /// Whether its times need the long form.
+    pub(crate) fn is_subdaily(&self) -> bool {
+        self.times.iter().any(TimeRange::is_subdaily)
+    }
+
+    /// Whether it has lines and points instead of pictures.
+    pub(crate) fn is_vector(&self) -> bool {
+        self.format.as_deref().is_some_and(|f| f.contains("mapbox-vector-tile"))
+    }
+
+    /// Its finest resolution in EPSG:4326.
+    pub(crate) fn resolution(&self) -> Option<Resolution> {
+        self.matrix_set.as_deref()?.parse().ok()
+    }
+
+    /// The ending of its tiles' URLs.
+    pub(crate) fn extension(&self) -> &str {
+        match (self.extension.as_deref(), self.format.as_deref()) {
+            (Some(extension), _) => extension,
+            (None, Some("image/png")) => "png",
+            (None, _) => "jpeg",
+        }
+    }
+
+    /// The periods of its ranges, each once, the latest first; such as `P1D`.
+    pub(crate) fn periods(&self) -> Vec<&str> {
+        let mut periods = Vec::new();
+        for range in self.times.iter().rev() {
+            if !periods.contains(&range.period_name()) {
+                periods.push(range.period_name());
+            }
+        }
+        periods
+    }
+
+    /// First and last day with pictures, as `2000-02-24 to 2023-08-31`, or `static`.
+    pub(crate) fn dates(&self) -> String {
+        let start = self.times.iter().map(|r| r.start).min();
+        let end = self.times.iter().map(|r| r.end).max();
+        match (start, end) {
+            (Some(start), Some(end)) => format!("{} to {}", start.date(), end.date()),
+            _ => "static".into(),
+        }
+    }
+}
+
+/// Where a catalogue comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Origin {
+    /// The service's capabilities, asked for now or a short while ago.
+    Service,
+    /// The capabilities that an earlier run kept; the service was not asked or did not answer.
+    Cache,
+    /// The snapshot in this program, of that day.
+    Snapshot(String),
+}
+
+/// Layers in order of their ids.
+#[derive(Debug, Clone)]
+pub(crate) struct Catalogue {
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) origin: Origin,
+}
+
+impl Catalogue {
+    /// The layer of exactly this id.
+    pub(crate) fn get(&self, id: &str) -> Option<&Layer> {
+        self.layers
+            .binary_search_by(|layer| layer.id.as_str().cmp(id))
+            .ok()
+            .map(|i| &self.layers[i])
+    }
+
+    /// Whether layers may have later times than the catalogue says.
+    pub(crate) fn may_be_old(&self) -> bool {
+        self.origin != Origin::Service
+    }
+}

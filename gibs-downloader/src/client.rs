@@ -1,0 +1,262 @@
+//! HTTP: one client for tiles and documents, with patience, manners and limits.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use curator_core::context::Cancel;
+use futures_util::StreamExt;
+use rand::Rng;
+use reqwest::header::{ETAG, HeaderMap, IF_NONE_MATCH, RETRY_AFTER};
+use reqwest::{Response, StatusCode};
+
+use crate::endpoint::Endpoint;
+use crate::error::{Error, Result};
+use crate::trouble::{Exception, Trouble};
+
+/// Says honestly who asks.
+const USER_AGENT: &str = concat!("gibs-downloader/", env!("CARGO_PKG_VERSION"), " (Curator)");
+
+/// No tile is larger; a body that goes on is cut off.
+const LARGEST_TILE: u64 = 16 << 20;
+
+/// Capabilities are about 5 MB a projection.
+const LARGEST_DOCUMENT: u64 = 128 << 20;
+
+/// First wait before a request is repeated; it doubles every time.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+
+/// Longest wait between two attempts, when the service does not ask for a longer one.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// A service that asks for more patience than this has failed.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
+
+/// How patient a client is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Repetitions of a request that failed for a reason that may pass.
+    pub(crate) retries: u32,
+    /// Time for a connection to be made.
+    pub(crate) connect: Duration,
+    /// Time in which at least a byte must come.
+    pub(crate) stall: Duration,
+}
+
+/// A client of one service.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    endpoint: Endpoint,
+    patience: Patience,
+    cancel: Cancel,
+    /// Until when the service asked everybody to wait.
+    quiet_until: Mutex<Option<Instant>>,
+}
+
+/// A document, or that it is as it was.
+pub(crate) enum Fetched {
+    Unchanged,
+    New { text: String, etag: String },
+}
+
+/// A tile's answer, not yet looked into.
+pub(crate) struct Answer {
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Client {
+    /// A client; connections are kept and shared.
+    ///
+    /// # Errors
+    /// [`Error::Http`] when TLS or the proxy cannot be set up.
+    pub(crate) fn new(endpoint: Endpoint, patience: Patience, cancel: Cancel) -> Result<Self> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(patience.connect)
+            .read_timeout(patience.stall)
+            .tcp_nodelay(true);
+        if endpoint.is_loopback() {
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|e| Error::Http(innermost(&e)))?;
+        Ok(Self { http, endpoint, patience, cancel, quiet_until: Mutex::new(None) })
+    }
+
+    /// Whether the user asked to stop.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Gets a document that may be unchanged since `etag`.
+    ///
+    /// # Errors
+    /// A sentence; documents are asked for once, for there is always something to fall back on.
+    pub(crate) async fn document(&self, url: &str, etag: &str) -> Result<Fetched, String> {
+        let mut request = self.http.get(url);
+        if !etag.is_empty() {
+            request = request.header(IF_NONE_MATCH, etag);
+        }
+        let response = request.send().await.map_err(|e| self.trouble(&e).to_string())?;
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(Fetched::Unchanged);
+        }
+        if response.status() != StatusCode::OK {
+            return Err(format!("HTTP {}", response.status().as_u16()));
+        }
+        let etag = header(response.headers(), ETAG.as_str());
+        let body = self.body(response, LARGEST_DOCUMENT).await.map_err(|e| e.to_string())?;
+        let text = String::from_utf8(body).map_err(|_| "the document is no UTF-8".to_string())?;
+        Ok(Fetched::New { text, etag })
+    }
+
+    /// Gets a document.
+    ///
+    /// # Errors
+    /// As [`Client::document`].
+    pub(crate) async fn text(&self, url: &str) -> Result<String, String> {
+        match self.document(url, "").await? {
+            Fetched::New { text, .. } => Ok(text),
+            Fetched::Unchanged => Err("HTTP 304 without a condition".into()),
+        }
+    }
+
+    /// Gets a tile once; `None` when the service has nothing there (404).
+    ///
+    /// # Errors
+    /// [`Trouble`] of the connection and of statuses; the body is not looked into.
+    pub(crate) async fn tile(&self, url: &str) -> Result<Option<Answer>, Trouble> {
+        let response = self.http.get(url).send().await.map_err(|e| self.trouble(&e))?;
+        let status = response.status();
+        let headers = response.headers().clone();
+        match status {
+            StatusCode::OK => {
+                let body = self.body(response, LARGEST_TILE).await?;
+                Ok(Some(Answer { headers, body }))
+            }
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => {
+                let retry_after = retry_after(&header(&headers, RETRY_AFTER.as_str()));
+                let body = self.body(response, LARGEST_TILE).await.unwrap_or_default();
+                let exception = Exception::read(&body);
+                Err(Trouble::Status { code: status.as_u16(), exception, retry_after })
+            }
+        }
+    }
+
+    /// Waits before attempt `attempt + 1`: what the service asked for, or exponential back-off with
+    /// full jitter, so that requests that failed together do not come back together. False when
+    /// there is no further attempt.
+    pub(crate) async fn wait(&self, attempt: u32, trouble: &Trouble) -> bool {
+        if !trouble.is_transient() || attempt >= self.patience.retries {
+            return false;
+        }
+        match trouble.retry_after() {
+            Some(asked) if asked > LONGEST_RETRY_AFTER => return false,
+            Some(asked) => {
+                // Everybody waits, not only this request.
+                let until = Instant::now() + asked;
+                if let Ok(mut quiet) = self.quiet_until.lock() {
+                    *quiet = (*quiet).max(Some(until));
+                }
+            }
+            None => {
+                let ceiling = FIRST_WAIT.saturating_mul(1 << attempt.min(16)).min(LONGEST_WAIT);
+                let share = 0.5 + 0.5 * rand::rng().next_u32() as f64 / f64::from(u32::MAX);
+                self.sleep_until(Instant::now() + ceiling.mul_f64(share)).await;
+            }
+        }
+        !self.cancel.is_cancelled()
+    }
+
+    /// Waits while the service asked for quiet.
+    pub(crate) async fn quiet(&self) {
+        let until = self.quiet_until.lock().ok().and_then(|quiet| *quiet);
+        if let Some(until) = until {
+            self.sleep_until(until).await;
+        }
+    }
+
+    /// Sleeps, but not longer than until the user has enough of it.
+    async fn sleep_until(&self, until: Instant) {
+        while !self.cancel.is_cancelled() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(Duration::from_millis(100))).await;
+        }
+    }
+
+    async fn body(&self, response: Response, largest: u64) -> Result<Vec<u8>, Trouble> {
+        let promised = response.content_length();
+        if promised.is_some_and(|length| length > largest) {
+            return Err(Trouble::TooLarge(largest));
+        }
+        let mut body = Vec::with_capacity(promised.unwrap_or(0) as usize);
+        let mut chunks = response.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|e| self.trouble(&e))?;
+            if (body.len() + chunk.len()) as u64 > largest {
+                return Err(Trouble::TooLarge(largest));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    fn trouble(&self, error: &reqwest::Error) -> Trouble {
+        match (error.is_timeout(), error.is_connect()) {
+            (true, true) => Trouble::Connection(format!(
+                "no connection within {} s",
+                self.patience.connect.as_secs()
+            )),
+            (true, false) => Trouble::Stalled(self.patience.stall),
+            _ => Trouble::Connection(innermost(error)),
+        }
+    }
+}
+
+/// A header's value, empty when it is missing or no text.
+pub(crate) fn header(headers: &HeaderMap, name: &str) -> String {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim().to_string()
+}
+
+/// `Retry-After`: seconds, or an HTTP date.
+fn retry_after(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    let left = date.duration_since(jiff::Timestamp::now());
+    Some(Duration::try_from(left).unwrap_or_default())
+}
+
+/// The cause of an error without the layers round it, which say the same in more words.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        assert_eq!(retry_after("7"), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
+        let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(100);
+        let date = soon.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let left = retry_after(&date).unwrap().as_secs();
+        assert!((95..=100).contains(&left), "{left}");
+        assert_eq!(retry_after("soon"), None);
+        assert_eq!(retry_after(""), None);
+    }
+}

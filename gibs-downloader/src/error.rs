@@ -1,0 +1,217 @@
+//! What can end a search or a download.
+
+use std::path::PathBuf;
+
+use curator_core::Diagnose;
+use curator_core::error::exit;
+
+/// Shorthand for results of this program.
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can end a search or a download.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Files, directories, settings.
+    #[error(transparent)]
+    Core(#[from] curator_core::Error),
+    /// No layer has the name.
+    #[error("no layer is called `{name}`{}", list("; near it are", .candidates))]
+    UnknownLayer {
+        /// What was asked for.
+        name: String,
+        /// Layers whose names are near.
+        candidates: Vec<String>,
+    },
+    /// Several layers fit the name.
+    #[error("`{name}` fits several layers{}", list(":", .candidates))]
+    AmbiguousLayer {
+        /// What was asked for.
+        name: String,
+        /// The layers that fit.
+        candidates: Vec<String>,
+    },
+    /// A layer of lines and points, which are no imagery.
+    #[error("`{layer}` is a vector layer ({format}), there are no images to download")]
+    Vector {
+        /// The layer.
+        layer: String,
+        /// Its media type.
+        format: String,
+    },
+    /// A layer in a format that cannot be checked and cut.
+    #[error("`{layer}` is served as {format}; JPEG and PNG layers can be downloaded")]
+    Format {
+        /// The layer.
+        layer: String,
+        /// Its media type.
+        format: String,
+    },
+    /// A layer without tiles in EPSG:4326.
+    #[error("`{layer}` is not in EPSG:4326, only in EPSG:{}", .projections.join(", EPSG:"))]
+    Projection {
+        /// The layer.
+        layer: String,
+        /// EPSG codes it is in.
+        projections: Vec<String>,
+    },
+    /// The snapshot does not say in which format and tile matrix set a layer is.
+    #[error("the catalogue at hand does not say how `{layer}` is tiled")]
+    Untold {
+        /// The layer.
+        layer: String,
+    },
+    /// More detail than the layer has.
+    #[error("`{layer}` has levels 0 to {finest} (`{matrix_set}`), not {asked}")]
+    TooFine {
+        /// The layer.
+        layer: String,
+        /// The level asked for.
+        asked: u8,
+        /// The layer's finest.
+        finest: u8,
+        /// Its tile matrix set.
+        matrix_set: String,
+    },
+    /// No time of the layer falls into the dates asked for.
+    #[error("`{layer}` has nothing from {from} to {to}; it has {has}")]
+    NoTimes {
+        /// The layer.
+        layer: String,
+        /// First instant asked for.
+        from: String,
+        /// Last instant asked for.
+        to: String,
+        /// The layer's ranges, shortened.
+        has: String,
+    },
+    /// A layer with times was asked for without dates.
+    #[error("`{layer}` changes with time; `--from` is missing")]
+    NoDates {
+        /// The layer.
+        layer: String,
+    },
+    /// The tiles asked for are so many that GIBS wants to be told first.
+    #[error("{tiles} tiles are a bulk download")]
+    Bulk {
+        /// Tiles left to fetch.
+        tiles: u64,
+    },
+    /// The service's address cannot be used.
+    #[error("`{endpoint}` is no address of a tile service: {reason}")]
+    Endpoint {
+        /// What was given.
+        endpoint: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The service described itself in a way that cannot be read.
+    #[error("the capabilities of {url} cannot be read: {reason}")]
+    Capabilities {
+        /// Where they are.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The HTTP client could not be set up.
+    #[error("cannot set up HTTP: {0}")]
+    Http(String),
+    /// The service stopped answering.
+    #[error("{host} failed {failures} times in a row, lastly with: {reason}")]
+    Unreachable {
+        /// The service.
+        host: String,
+        /// Requests that failed one after the other, each with all its attempts.
+        failures: usize,
+        /// The last failure.
+        reason: String,
+    },
+    /// Nothing that was asked for could be fetched.
+    #[error("none of {tiles} tiles could be fetched: {reason}")]
+    AllFailed {
+        /// Tiles asked for.
+        tiles: u64,
+        /// The commonest reason.
+        reason: String,
+        /// Where all reasons are listed.
+        list: PathBuf,
+    },
+    /// The service has nothing of what was asked for.
+    #[error("the service has none of the {tiles} tiles asked for (404)")]
+    NothingThere {
+        /// Tiles asked for.
+        tiles: u64,
+    },
+    /// Another run writes to the same directory.
+    #[error("another run is at work in `{path}`")]
+    Busy {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+fn list(lead: &str, names: &[String]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    names.iter().fold(lead.to_string(), |text, name| format!("{text}\n    {name}"))
+}
+
+impl Diagnose for Error {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Core(error) => return error.hint(),
+            Self::UnknownLayer { .. } => {
+                "search the catalogue: `gibs-downloader layers WORDS…`".into()
+            }
+            Self::AmbiguousLayer { .. } => "give one of these ids".into(),
+            Self::Vector { .. } | Self::Format { .. } => {
+                "search for an image layer: `gibs-downloader layers WORDS…`".into()
+            }
+            Self::Untold { .. } => {
+                "go online and leave `--offline` away: the service's capabilities say it".into()
+            }
+            Self::TooFine { finest, .. } => {
+                format!("leave `--level` and `--resolution` away for the finest, {finest}")
+            }
+            Self::NoTimes { layer, .. } => {
+                format!("see its dates: `gibs-downloader layers show {layer}`")
+            }
+            Self::NoDates { .. } => "add `--from 2020-09-12 --to 2020-09-13`".into(),
+            Self::Bulk { .. } => "more than 1,000,000 tiles a day want notice to GIBS support \
+                                  (support@earthdata.nasa.gov) 48 hours ahead; when that is done, \
+                                  add `--yes`"
+                .into(),
+            Self::Endpoint { .. } => {
+                "give something like https://gibs.earthdata.nasa.gov/wmts/epsg4326/best".into()
+            }
+            Self::Capabilities { .. } => "check `--endpoint`".into(),
+            Self::Http(_) => "check the proxy settings and the system's certificates".into(),
+            Self::Unreachable { .. } => "check the network and `--endpoint`; what was fetched is \
+                                         kept, the same command continues"
+                .into(),
+            Self::AllFailed { list, .. } => format!("every failure is in `{}`", list.display()),
+            Self::NothingThere { .. } => {
+                "see the layer's dates: `gibs-downloader layers show LAYER`".into()
+            }
+            Self::Projection { .. } => "only EPSG:4326 is downloaded".into(),
+            Self::Busy { .. } => "wait for it to end, or choose another `--output`".into(),
+        })
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Core(error) => error.exit_code(),
+            Self::UnknownLayer { .. }
+            | Self::AmbiguousLayer { .. }
+            | Self::Vector { .. }
+            | Self::Format { .. }
+            | Self::Projection { .. }
+            | Self::TooFine { .. }
+            | Self::NoTimes { .. }
+            | Self::NoDates { .. }
+            | Self::Bulk { .. }
+            | Self::Endpoint { .. } => exit::USAGE,
+            _ => exit::FAILED,
+        }
+    }
+}

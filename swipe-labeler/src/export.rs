@@ -137,9 +137,11 @@ fn place(
         Some("image/png") => "png",
         Some("image/tiff") => "tif",
         _ => {
-            return Err(
-                CoreError::Image { name: event.tile_id.clone(), reason: "no image".into() }.into()
-            );
+            return Err(CoreError::Image {
+                name: event.tile_id.clone(),
+                reason: "no image".into(),
+            }
+            .into());
         }
     };
     let folder = output.join(event.label.name());

@@ -99,3 +99,43 @@ pub fn read_truth(path: &Path) -> Result<HashMap<String, String>> {
         })
         .collect()
 }
+
+/// Writes `labels.parquet`, with the columns of `labels.csv`.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be written.
+pub fn write_parquet(path: &Path, rows: &[DatasetRow]) -> Result<()> {
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, Float32Array, RecordBatch, StringArray};
+    use arrow_schema::{DataType, Field, Schema};
+    let text = |name| Field::new(name, DataType::Utf8, false);
+    let schema = Arc::new(Schema::new(vec![
+        text("tile_id"),
+        text("label"),
+        text("class"),
+        text("source"),
+        Field::new("probability", DataType::Float32, true),
+        text("labelled_by"),
+        text("labelled_at"),
+    ]));
+    let strings = |rows: &[DatasetRow], get: fn(&DatasetRow) -> &str| {
+        Arc::new(rows.iter().map(|row| Some(get(row))).collect::<StringArray>()) as ArrayRef
+    };
+    let batch = |rows: &[DatasetRow]| {
+        let columns = vec![
+            strings(rows, |r| &r.tile_id),
+            strings(rows, |r| r.label.name()),
+            strings(rows, |r| &r.class),
+            strings(rows, |r| match r.source {
+                Source::Human => "human",
+                Source::Model => "model",
+            }),
+            Arc::new(rows.iter().map(|r| r.probability).collect::<Float32Array>()),
+            strings(rows, |r| &r.labelled_by),
+            strings(rows, |r| &r.labelled_at),
+        ];
+        RecordBatch::try_new(schema.clone(), columns).expect("the columns are those of the schema")
+    };
+    crate::table::write(path, &schema, &[], rows.chunks(8192).map(batch))
+}

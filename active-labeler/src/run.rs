@@ -1,0 +1,281 @@
+//! The two ways through the loop, from opening the index to the written dataset.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use curator_core::dataset::Label;
+use curator_core::manifest::{self, Freshness, Manifest};
+use curator_core::{Context, DeviceChoice, Error as CoreError, Raster, digest, raster};
+use curator_labeling::{Picture, Session, Store};
+use curator_web::ServeOptions;
+use serde::Serialize;
+
+use crate::curate::{Counts, Curation, Results};
+use crate::learner::{Learner, LearnerConfig, POSITIVE_FROM};
+use crate::live::LearningDeck;
+use crate::simulate::{self, Answers, CurvePoint, Truth};
+use crate::{Pool, Result, report};
+
+/// Where a run reads and writes, and on what.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The index.
+    pub index: PathBuf,
+    /// Where the tiles are, when they moved.
+    pub tiles: Option<PathBuf>,
+    /// Pictures of what is looked for.
+    pub references: Vec<PathBuf>,
+    /// The labels' directory.
+    pub labels: PathBuf,
+    /// The dataset's directory.
+    pub output: PathBuf,
+    /// What is looked for, by name.
+    pub class: Option<String>,
+    /// A run's directory whose report is renewed.
+    pub report: Option<PathBuf>,
+    /// The device that embeds the references.
+    pub device: DeviceChoice,
+}
+
+/// What a run ends with.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// Whether the dataset was there already.
+    pub up_to_date: bool,
+    /// What was looked for.
+    pub target: String,
+    /// Labels given.
+    pub labels: usize,
+    /// Positives among them.
+    pub positives_found: usize,
+    /// Positives in the pool, when the truth is known.
+    pub positives: Option<usize>,
+    /// After every batch, when the truth is known.
+    pub curve: Vec<CurvePoint>,
+    /// What is in the dataset.
+    pub counts: Counts,
+    /// The dataset's directory.
+    pub output: PathBuf,
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let output = self.output.display();
+        if self.up_to_date {
+            return write!(f, "`{output}` is up to date");
+        }
+        if !self.curve.is_empty() {
+            writeln!(f, "labels  positives found  precision  recall     F1  effort")?;
+            for point in milestones(&self.curve) {
+                writeln!(
+                    f,
+                    "{:>6}  {:>15}  {:>9.3}  {:>6.3}  {:>5.3}  {:>6}",
+                    point.labels,
+                    point.positives_found,
+                    point.precision,
+                    point.recall,
+                    point.f1,
+                    point.effort
+                )?;
+            }
+        }
+        let of = self.positives.map(|n| format!(" of {n}")).unwrap_or_default();
+        write!(
+            f,
+            "{}: {}{of} found with {} labels, {} more predicted → `{output}`",
+            self.target, self.positives_found, self.labels, self.counts.model_positive
+        )
+    }
+}
+
+/// About eight points, doubling, and the last.
+fn milestones(curve: &[CurvePoint]) -> Vec<CurvePoint> {
+    let wanted = [10, 20, 50, 100, 200, 400, 800, 1600, 3200];
+    let last = curve.last().copied();
+    let mut points: Vec<CurvePoint> =
+        curve.iter().filter(|p| wanted.contains(&p.labels)).copied().collect();
+    points.extend(last.filter(|last| points.last() != Some(last)));
+    points
+}
+
+/// `simulate`.
+///
+/// # Errors
+/// When index, references, labels or truth cannot be read, or the dataset cannot be written.
+pub fn simulated(
+    config: LearnerConfig,
+    place: &Place,
+    truth: &Truth,
+    budget: usize,
+    context: &Context,
+) -> Result<Report> {
+    let pool = open(place, context)?;
+    let first = place.references.first().cloned().unwrap_or_default();
+    let answers = Answers::read(&pool, truth, place.class.as_deref(), &first)?;
+    let recipe = serde_json::json!({
+        "learner": config, "budget": budget, "class": answers.class, "truth": answers.digest,
+        "references": digests(place)?,
+    });
+    let inputs = vec![pool.index().manifest().as_input(&place.index)];
+    if Manifest::freshness(&place.output, manifest::DATASET, &recipe, &inputs)?
+        == Freshness::UpToDate
+    {
+        let text = std::fs::read(place.output.join("results.json")).unwrap_or_default();
+        let results: Results = serde_json::from_slice(&text).unwrap_or_default();
+        return Ok(summary(&results, Counts::default(), place, true));
+    }
+    let mut store = Store::open(&place.labels)?;
+    let mut renewed = std::time::Instant::now();
+    let (learner, curve) =
+        simulate::run(&pool, &answers, config, budget, &mut store, context, |learner, curve| {
+            if let Some(run) = place.report.as_deref().filter(|_| renewed.elapsed().as_secs() >= 5)
+            {
+                report::write(
+                    run,
+                    Some(&results(&pool, learner, Some(&answers), curve, found(curve))),
+                )?;
+                renewed = std::time::Instant::now();
+            }
+            Ok(())
+        })?;
+    let results = results(&pool, &learner, Some(&answers), &curve, found(&curve));
+    finish(&pool, &learner, &results, recipe, &store, place, context)
+}
+
+/// `run`.
+///
+/// # Errors
+/// When index, references or labels cannot be read, the address cannot be bound, or the dataset cannot be
+/// written.
+pub fn live(
+    config: LearnerConfig,
+    place: &Place,
+    question: &str,
+    web: &ServeOptions,
+    context: &Context,
+) -> Result<Report> {
+    let pool = Arc::new(open(place, context)?);
+    let store = Store::open(&place.labels)?;
+    let mut learner = Learner::new(&pool, config);
+    for event in store.answers()? {
+        if let Some(row) = pool.row(&event.tile_id) {
+            learner.record(row, Some(event.label), &event.reason);
+        }
+    }
+    learner.fit(&pool);
+    let reference = place.references.first().map(|path| browser_reference(path)).transpose()?;
+    let deck = Arc::new(LearningDeck::new(pool.clone(), learner, reference));
+    let session = Arc::new(Session::new(deck.clone(), store, question)?);
+    let router = curator_labeling::router(session.clone());
+    let runtime = tokio::runtime::Runtime::new().map_err(curator_web::Error::Stopped)?;
+    runtime.block_on(curator_web::serve(router, web, context, session.finished()))?;
+    drop(runtime);
+    drop(session);
+    // Ctrl-C ends the labelling, not the writing of what was labelled.
+    let context = Context { cancel: curator_core::context::Cancel::default(), ..context.clone() };
+    let deck = Arc::into_inner(deck).and_then(LearningDeck::finish);
+    let (learner, found) = deck.ok_or(CoreError::Interrupted)?;
+    let store = Store::open(&place.labels)?;
+    let results = results(&pool, &learner, None, &[], found);
+    let results =
+        Results { target: place.class.clone().unwrap_or_else(|| question.into()), ..results };
+    let recipe = serde_json::json!({
+        "learner": config, "labels": learner.len(), "references": digests(place)?,
+    });
+    finish(&pool, &learner, &results, recipe, &store, place, &context)
+}
+
+fn open(place: &Place, context: &Context) -> Result<Pool> {
+    Pool::open(&place.index, place.tiles.as_deref(), &place.references, place.device, context)
+}
+
+fn digests(place: &Place) -> Result<Vec<String>> {
+    Ok(place
+        .references
+        .iter()
+        .map(|path| digest::of_file(path))
+        .collect::<curator_core::Result<_>>()?)
+}
+
+fn browser_reference(path: &std::path::Path) -> Result<Picture> {
+    let bytes = std::fs::read(path).map_err(CoreError::io("read", path))?;
+    match raster::media_type(&bytes) {
+        Some(kind) if kind != "image/tiff" => Ok((kind, bytes)),
+        _ => Ok(("image/png", Raster::decode(&path.display().to_string(), &bytes)?.to_png()?)),
+    }
+}
+
+fn found(curve: &[CurvePoint]) -> Vec<(usize, usize)> {
+    std::iter::once((0, 0)).chain(curve.iter().map(|p| (p.labels, p.positives_found))).collect()
+}
+
+fn results(
+    pool: &Pool,
+    learner: &Learner,
+    answers: Option<&Answers>,
+    curve: &[CurvePoint],
+    found: Vec<(usize, usize)>,
+) -> Results {
+    let probability = learner.probability();
+    let mut predicted: Vec<usize> = (0..pool.len())
+        .filter(|&row| learner.label(row).is_none() && probability[row] >= POSITIVE_FROM)
+        .collect();
+    predicted.sort_by(|&a, &b| probability[b].total_cmp(&probability[a]).then(a.cmp(&b)));
+    let truly = |row: usize, value| answers.is_some_and(|a| a.positive[row] == Some(value));
+    Results {
+        target: answers.map(|a| a.class.clone()).unwrap_or_default(),
+        tiles: pool.len(),
+        positives: answers.map(Answers::positives),
+        curve: curve.to_vec(),
+        found,
+        labelled_positive: learner
+            .order()
+            .filter(|&r| learner.label(r) == Some(Label::Positive))
+            .collect(),
+        missed: (0..pool.len())
+            .filter(|&r| {
+                truly(r, true) && learner.label(r).is_none() && probability[r] < POSITIVE_FROM
+            })
+            .collect(),
+        wrong: predicted.iter().copied().filter(|&r| truly(r, false)).collect(),
+        predicted_positive: predicted,
+    }
+}
+
+fn finish(
+    pool: &Pool,
+    learner: &Learner,
+    results: &Results,
+    recipe: serde_json::Value,
+    store: &Store,
+    place: &Place,
+    context: &Context,
+) -> Result<Report> {
+    let curation = Curation {
+        output: &place.output,
+        config: recipe,
+        inputs: vec![pool.index().manifest().as_input(&place.index)],
+        results,
+        report: report::page(place.report.as_deref(), Some(results), true),
+        store,
+    };
+    let counts = curation.write(pool, learner, context)?;
+    if let Some(run) = &place.report {
+        report::write(run, None)?;
+    }
+    Ok(summary(results, counts, place, false))
+}
+
+fn summary(results: &Results, counts: Counts, place: &Place, up_to_date: bool) -> Report {
+    let (labels, positives_found) = results.found.last().copied().unwrap_or_default();
+    Report {
+        up_to_date,
+        target: results.target.clone(),
+        labels,
+        positives_found,
+        positives: results.positives,
+        curve: results.curve.clone(),
+        counts,
+        output: place.output.clone(),
+    }
+}

@@ -212,6 +212,7 @@ pub fn run(config: &Config, context: &Context) -> Result<Report> {
         entries.insert(0, Entry::Source(archive.contents.source.clone()));
     }
     let journal = Journal::begin(&archive.journal(), &entries)?;
+    drop(entries);
     let begun = Instant::now();
     let size = (to_fetch, config.concurrency);
     let Prepared { client, wanted, jobs } = prepared;

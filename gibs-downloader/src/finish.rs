@@ -1,6 +1,6 @@
 //! The end of a run: the journal becomes a part, scenes become virtual rasters, the manifest last.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use curator_core::manifest::{self, Manifest, Part, part_path};
 use curator_core::scene::{self, NativeTile};
@@ -42,10 +42,10 @@ pub(crate) fn finish(
     let entries = journal::read(&archive.journal())?;
     let finished: HashSet<Key> =
         archive.rows()?.map(|row| Ok(keys(&row?)[1])).collect::<Result<_, CoreError>>()?;
-    let fresh = fresh_rows(&entries, &finished);
+    let no_data = merge_no_data(archive, &entries, settled)?;
+    let fresh = fresh_rows(entries, &finished);
     context.check()?;
 
-    let no_data = merge_no_data(archive, &entries, settled)?;
     let failures = merge_failures(archive, settled, failures)?;
     write_lines(archive, "failures.jsonl", &failures)?;
     let held = finished.len() as u64 + fresh.len() as u64;
@@ -90,32 +90,38 @@ pub(crate) fn finish(
 /// The journal's tiles that no part has yet, each once, in order of place. Of several requests that
 /// the same tile answered, the one that asked for just that is kept, or else the first by name, so
 /// that the order of arrival does not matter.
-fn fresh_rows(entries: &[Entry], finished: &HashSet<Key>) -> Vec<NativeTile> {
-    let mut rows: BTreeMap<_, &NativeTile> = BTreeMap::new();
-    let rank = |tile: &NativeTile| {
+fn fresh_rows(entries: Vec<Entry>, finished: &HashSet<Key>) -> Vec<NativeTile> {
+    let mut rows: Vec<NativeTile> = entries
+        .into_iter()
+        .filter_map(|entry| match entry {
+            Entry::Tile(tile) if !finished.contains(&keys(&tile)[1]) => Some(tile),
+            _ => None,
+        })
+        .collect();
+    let as_asked = |tile: &NativeTile| {
         let [asked, actual] = keys(tile);
-        (asked != actual, tile.layer_asked.clone(), tile.time_asked.clone())
+        asked == actual
     };
-    for entry in entries {
-        let Entry::Tile(tile) = entry else { continue };
-        if finished.contains(&keys(tile)[1]) {
-            continue;
-        }
-        rows.entry(order(tile))
-            .and_modify(|kept| {
-                if rank(tile) < rank(kept) {
-                    *kept = tile;
-                }
-            })
-            .or_insert(tile);
-    }
-    rows.into_values().cloned().collect()
+    rows.sort_by(|a, b| {
+        place(a)
+            .cmp(&place(b))
+            .then_with(|| as_asked(b).cmp(&as_asked(a)))
+            .then_with(|| (&a.layer_asked, &a.time_asked).cmp(&(&b.layer_asked, &b.time_asked)))
+    });
+    rows.dedup_by(|later, kept| place(later) == place(kept));
+    rows
 }
 
 /// Order of rows in a part: scene after scene, row by row.
-fn order(tile: &NativeTile) -> (String, String, String, u32, u32, u32) {
-    let NativeTile { layer, time, matrix_set, level, row, column, .. } = tile.clone();
-    (layer, time, matrix_set, level, row, column)
+fn place(tile: &NativeTile) -> (Scene<'_>, u32, u32) {
+    (scene_of(tile), tile.row, tile.column)
+}
+
+/// What a scene is: layer, time, matrix set and level.
+type Scene<'a> = (&'a str, &'a str, &'a str, u32);
+
+fn scene_of(tile: &NativeTile) -> Scene<'_> {
+    (&tile.layer, &tile.time, &tile.matrix_set, tile.level)
 }
 
 /// Brings the files of new tiles to the disk, before the manifest promises them.
@@ -134,21 +140,23 @@ fn write_part(archive: &Archive, number: usize, rows: &[NativeTile]) -> Result<P
     Ok(Part { path: name, rows: rows.len() as u64, digest: digest::of_file(&path)? })
 }
 
-/// Writes the virtual rasters of the scenes that got new tiles.
-fn write_scenes(archive: &Archive, fresh: &[NativeTile]) -> Result<(), CoreError> {
-    let touched: HashSet<String> = fresh.iter().map(vrt::path).collect();
-    let mut scenes: BTreeMap<String, Vec<NativeTile>> = BTreeMap::new();
-    for row in archive_and(archive, fresh)? {
+/// Writes the virtual rasters of the scenes that got new tiles: with those and with older ones.
+fn write_scenes(archive: &Archive, fresh: &[NativeTile]) -> Result<()> {
+    let touched: HashSet<Scene<'_>> = fresh.iter().map(scene_of).collect();
+    let mut older = Vec::new();
+    for row in archive.rows()? {
         let row = row?;
-        let scene = vrt::path(&row);
-        if touched.contains(&scene) {
-            scenes.entry(scene).or_default().push(row);
+        if touched.contains(&scene_of(&row)) {
+            older.push(row);
         }
     }
-    scenes.into_par_iter().try_for_each(|(_, mut tiles)| {
+    for scene in fresh.chunk_by(|a, b| scene_of(a) == scene_of(b)) {
+        let same = |tile: &&NativeTile| scene.first().map(scene_of) == Some(scene_of(tile));
+        let mut tiles: Vec<&NativeTile> = older.iter().filter(same).chain(scene).collect();
         tiles.sort_by_key(|tile| (tile.row, tile.column));
-        vrt::write(&archive.directory, &tiles)
-    })
+        vrt::write(&archive.directory, &tiles)?;
+    }
+    Ok(())
 }
 
 /// Rows of the finished parts, then the new ones.

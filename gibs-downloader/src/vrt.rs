@@ -1,13 +1,14 @@
 //! A scene as a GDAL virtual raster: QGIS and GDAL open the native tiles as one picture, without a
 //! copy.
 
-use std::fmt::Write;
+use std::io::Write;
 use std::path::Path;
 
 use curator_core::grid::{Level, TILE_SIZE};
 use curator_core::scene::NativeTile;
 use curator_core::{Error, Result, atomic};
 use image::ImageDecoder;
+use rayon::prelude::*;
 
 use crate::archive::time_in_paths;
 
@@ -37,19 +38,19 @@ pub(crate) fn path(tile: &NativeTile) -> String {
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Image`] when a tile's header cannot be read.
-pub(crate) fn write(directory: &Path, tiles: &[NativeTile]) -> Result<()> {
+pub(crate) fn write(directory: &Path, tiles: &[&NativeTile]) -> Result<()> {
     let Some(first) = tiles.first() else { return Ok(()) };
     let samples = tiles
-        .iter()
+        .par_iter()
         .map(|tile| samples_of(&directory.join(&tile.path)))
         .collect::<Result<Vec<_>>>()?;
-    atomic::write_atomic(&directory.join(path(first)), xml(tiles, &samples).as_bytes())
+    atomic::write_with(&directory.join(path(first)), |file| xml(file, tiles, &samples))
 }
 
-fn xml(tiles: &[NativeTile], samples: &[Samples]) -> String {
-    let Some(first) = tiles.first() else { return String::new() };
+fn xml(file: &mut impl Write, tiles: &[&NativeTile], samples: &[Samples]) -> std::io::Result<()> {
+    let Some(first) = tiles.first() else { return Ok(()) };
     let extent = |get: fn(&NativeTile) -> u32| {
-        let all = || tiles.iter().map(get);
+        let all = || tiles.iter().map(|tile| get(tile));
         (all().min().unwrap_or(0), all().max().unwrap_or(0))
     };
     let (left, right) = extent(|t| t.column);
@@ -61,33 +62,39 @@ fn xml(tiles: &[NativeTile], samples: &[Samples]) -> String {
     let alpha = first.media_type == "image/png";
     let bands = if alpha { 4 } else { 3 };
 
-    let mut xml = format!(
+    writeln!(
+        file,
         "<VRTDataset rasterXSize=\"{width}\" rasterYSize=\"{height}\">\n\
          <SRS dataAxisToSRSAxisMapping=\"2,1\">EPSG:4326</SRS>\n\
          <GeoTransform>{}, {pixel}, 0, {}, 0, -{pixel}</GeoTransform>\n\
          <Metadata>\n<MDI key=\"LAYER\">{}</MDI>\n<MDI key=\"TIME\">{}</MDI>\n\
-         <MDI key=\"CREDIT\">{CREDIT}</MDI>\n</Metadata>\n",
+         <MDI key=\"CREDIT\">{CREDIT}</MDI>\n</Metadata>",
         corner.west, corner.north, first.layer, first.time,
-    );
+    )?;
     for band in 1..=bands {
         let color = ["Red", "Green", "Blue", "Alpha"][band - 1];
-        let _ = writeln!(
-            xml,
+        writeln!(
+            file,
             "<VRTRasterBand dataType=\"Byte\" band=\"{band}\"><ColorInterp>{color}</ColorInterp>"
-        );
+        )?;
         for (tile, &samples) in tiles.iter().zip(samples) {
             let x = (tile.column - left) * TILE_SIZE;
             let y = (tile.row - top) * TILE_SIZE;
-            source(&mut xml, &tile.path, samples, band, (x, y));
+            source(file, &tile.path, samples, band, (x, y))?;
         }
-        xml.push_str("</VRTRasterBand>\n");
+        writeln!(file, "</VRTRasterBand>")?;
     }
-    xml.push_str("</VRTDataset>\n");
-    xml
+    writeln!(file, "</VRTDataset>")
 }
 
 /// One tile in one band. A palette is looked up; missing alpha is opaque.
-fn source(xml: &mut String, path: &str, samples: Samples, band: usize, (x, y): (u32, u32)) {
+fn source(
+    file: &mut impl Write,
+    path: &str,
+    samples: Samples,
+    band: usize,
+    (x, y): (u32, u32),
+) -> std::io::Result<()> {
     let n = TILE_SIZE;
     let (from, lookup) = match (samples, band) {
         (Samples::Palette, _) => (1, format!("<ColorTableComponent>{band}</ColorTableComponent>")),
@@ -100,15 +107,15 @@ fn source(xml: &mut String, path: &str, samples: Samples, band: usize, (x, y): (
         (Samples::Rgb | Samples::Rgba, _) => (band, String::new()),
     };
     let element = if lookup.is_empty() { "SimpleSource" } else { "ComplexSource" };
-    let _ = writeln!(
-        xml,
+    writeln!(
+        file,
         "<{element}><SourceFilename relativeToVRT=\"1\">../{path}</SourceFilename>\
          <SourceBand>{from}</SourceBand>\
          <SourceProperties RasterXSize=\"{n}\" RasterYSize=\"{n}\" DataType=\"Byte\" \
          BlockXSize=\"{n}\" BlockYSize=\"1\"/>\
          <SrcRect xOff=\"0\" yOff=\"0\" xSize=\"{n}\" ySize=\"{n}\"/>\
          <DstRect xOff=\"{x}\" yOff=\"{y}\" xSize=\"{n}\" ySize=\"{n}\"/>{lookup}</{element}>"
-    );
+    )
 }
 
 /// Reads a file's header. Palettes, which decoders expand unasked, are seen in PNG's IHDR.
@@ -164,7 +171,9 @@ mod tests {
 
     #[test]
     fn the_corner_is_that_of_the_north_western_tile() {
-        let text = xml(&[tile(13, 36), tile(14, 37)], &[Samples::Rgb; 2]);
+        let mut text = Vec::new();
+        xml(&mut text, &[&tile(13, 36), &tile(14, 37)], &[Samples::Rgb; 2]).unwrap();
+        let text = String::from_utf8(text).unwrap();
         assert!(text.contains("rasterXSize=\"1024\" rasterYSize=\"1024\""));
         // 250m/6/13/36 begins at 18° W, 31.5° N; a pixel of level 6 spans 0.5625°/64.
         assert!(text.contains("<GeoTransform>-18, 0.0087890625, 0, 31.5, 0, -0.0087890625<"));

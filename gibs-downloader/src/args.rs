@@ -9,7 +9,7 @@ use curator_core::doctor::Check;
 use curator_core::grid::{Level, Resolution};
 use curator_core::{BBox, Context};
 
-use crate::{doctor, endpoint, fetch, layers, text};
+use crate::{doctor, endpoint, estimate, fetch, layers, text};
 
 /// Plan and download satellite imagery from NASA GIBS.
 #[derive(Debug, clap::Parser)]
@@ -207,7 +207,7 @@ impl Program for Cli {
                 let dry_run = args.dry_run;
                 let config = fetch::Config::from(args);
                 if dry_run {
-                    let estimate = fetch::estimate(&config, context)?;
+                    let estimate = estimate::estimate(&config, context)?;
                     return Ok(Outcome::new(&estimate, text::estimate(&estimate)));
                 }
                 let report = fetch::run(&config, context)?;

@@ -94,31 +94,30 @@ impl Client {
     /// Gets a document that may be unchanged since `etag`.
     ///
     /// # Errors
-    /// A sentence; documents are asked for once, for there is always something to fall back on.
-    pub(crate) async fn document(&self, url: &str, etag: &str) -> Result<Fetched, String> {
+    /// [`Trouble`] of the connection and of statuses.
+    pub(crate) async fn document(&self, url: &str, etag: &str) -> Result<Fetched, Trouble> {
         let mut request = self.http.get(url);
         if !etag.is_empty() {
             request = request.header(IF_NONE_MATCH, etag);
         }
-        let response = request.send().await.map_err(|e| self.trouble(&e).to_string())?;
+        let response = request.send().await.map_err(|e| self.trouble(&e))?;
         if response.status() == StatusCode::NOT_MODIFIED {
             return Ok(Fetched::Unchanged);
         }
         if response.status() != StatusCode::OK {
-            return Err(format!("HTTP {}", response.status().as_u16()));
+            return Err(self.refusal(response).await);
         }
         let etag = header(response.headers(), ETAG.as_str());
-        let body = self.body(response, LARGEST_DOCUMENT).await.map_err(|e| e.to_string())?;
-        let text = String::from_utf8(body).map_err(|_| "the document is no UTF-8".to_string())?;
-        Ok(Fetched::New { text, etag })
+        let body = self.body(response, LARGEST_DOCUMENT).await?;
+        Ok(Fetched::New { text: String::from_utf8_lossy(&body).into_owned(), etag })
     }
 
-    /// Gets a document.
+    /// Gets a document, once.
     ///
     /// # Errors
-    /// As [`Client::document`].
+    /// A sentence.
     pub(crate) async fn text(&self, url: &str) -> Result<String, String> {
-        match self.document(url, "").await? {
+        match self.document(url, "").await.map_err(|trouble| trouble.to_string())? {
             Fetched::New { text, .. } => Ok(text),
             Fetched::Unchanged => Err("HTTP 304 without a condition".into()),
         }
@@ -130,21 +129,23 @@ impl Client {
     /// [`Trouble`] of the connection and of statuses; the body is not looked into.
     pub(crate) async fn tile(&self, url: &str) -> Result<Option<Answer>, Trouble> {
         let response = self.http.get(url).send().await.map_err(|e| self.trouble(&e))?;
-        let status = response.status();
-        let headers = response.headers().clone();
-        match status {
+        match response.status() {
             StatusCode::OK => {
+                let headers = response.headers().clone();
                 let body = self.body(response, LARGEST_TILE).await?;
                 Ok(Some(Answer { headers, body }))
             }
             StatusCode::NOT_FOUND => Ok(None),
-            _ => {
-                let retry_after = retry_after(&header(&headers, RETRY_AFTER.as_str()));
-                let body = self.body(response, LARGEST_TILE).await.unwrap_or_default();
-                let exception = Exception::read(&body);
-                Err(Trouble::Status { code: status.as_u16(), exception, retry_after })
-            }
+            _ => Err(self.refusal(response).await),
         }
+    }
+
+    /// What a status other than 200 says.
+    async fn refusal(&self, response: Response) -> Trouble {
+        let code = response.status().as_u16();
+        let retry_after = retry_after(&header(response.headers(), RETRY_AFTER.as_str()));
+        let body = self.body(response, LARGEST_TILE).await.unwrap_or_default();
+        Trouble::Status { code, exception: Exception::read(&body), retry_after }
     }
 
     /// Waits before attempt `attempt + 1`: what the service asked for, or exponential back-off with

@@ -9,7 +9,7 @@ use crate::catalogue::{self, Catalogue, Layer, Origin, Refresh};
 use crate::client::{Client, Patience};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
-use crate::fetch::find;
+use crate::prepare::find;
 
 /// A catalogue of this age is good enough to look things up in.
 const FRESH: Duration = Duration::from_secs(24 * 3600);

@@ -1,6 +1,7 @@
 //! Reports in words, for stdout.
 
-use crate::fetch::{Estimate, PlannedLayer, Report};
+use crate::estimate::{Estimate, PlannedLayer, SECONDS_A_REQUEST};
+use crate::fetch::Report;
 
 /// What a run would do.
 pub(crate) fn estimate(estimate: &Estimate) -> String {
@@ -13,7 +14,7 @@ pub(crate) fn estimate(estimate: &Estimate) -> String {
         estimate.to_fetch,
         size(estimate.estimated_bytes),
         duration(estimate.estimated_seconds),
-        crate::fetch::SECONDS_A_REQUEST,
+        SECONDS_A_REQUEST,
     )
 }
 

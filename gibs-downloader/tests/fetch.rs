@@ -490,4 +490,9 @@ fn a_catalogue_that_was_kept_serves_offline() {
         (&"service".into(), &"1km".into())
     );
     assert_eq!(search(&["--offline"]).json["origin"], "cache");
+    let portal = "/wmts/epsg4326/best/1.0.0/WMTSCapabilities.xml";
+    service.always(portal, Fault::Html);
+    let behind = search(&[]);
+    assert_eq!((behind.code, &behind.json["origin"]), (0, &"cache".into()), "{behind:?}");
+    assert!(behind.stderr.contains("taking the one kept by an earlier run"), "{behind:?}");
 }

@@ -52,38 +52,61 @@ pub(crate) async fn open(
         let origin = if refresh == Refresh::Never { Origin::Cache } else { Origin::Service };
         return at_hand(client, kept, origin);
     }
-    let etag = kept.as_ref().map_or("", |k| k.etag.as_str());
-    match client.document(&url, etag).await {
-        Ok(Fetched::Unchanged) => {
+    let has_other = kept.is_some() || client.endpoint().is_official();
+    let reason = match ask_service(client, &url, kept.as_ref(), !has_other).await {
+        Ok(Some((layers, etag))) => {
+            let kept = Kept { url, etag, asked: now, layers };
+            store(&kept);
+            return at_hand(client, Some(kept), Origin::Service);
+        }
+        Ok(None) => {
             let kept = kept.map(|kept| Kept { asked: now, ..kept });
-            if let Some(kept) = &kept {
-                store(kept);
-            }
-            at_hand(client, kept, Origin::Service)
+            kept.iter().for_each(store);
+            return at_hand(client, kept, Origin::Service);
         }
-        Ok(Fetched::New { text, etag }) => match capabilities::parse(&text) {
-            Ok(layers) => {
-                let layers =
-                    if client.endpoint().is_official() { complete(layers) } else { layers };
-                let kept = Kept { url, etag, asked: now, layers };
-                store(&kept);
-                at_hand(client, Some(kept), Origin::Service)
+        Err(reason) => reason,
+    };
+    if !has_other {
+        return Err(Error::Capabilities { url, reason });
+    }
+    let catalogue = at_hand(client, kept, Origin::Cache)?;
+    let which = match &catalogue.origin {
+        Origin::Snapshot(date) => format!("the built-in one of {date}"),
+        _ => "the one kept by an earlier run".into(),
+    };
+    context.progress.note(&format!(
+        "no catalogue from {} ({reason}); taking {which}",
+        client.endpoint().host()
+    ));
+    Ok(catalogue)
+}
+
+/// The layers that the service has now and their ETag; `None` when they are those that were kept.
+/// Asked again after trouble only when there is nothing else to take.
+async fn ask_service(
+    client: &Client,
+    url: &str,
+    kept: Option<&Kept>,
+    patiently: bool,
+) -> Result<Option<(Vec<Layer>, String)>, String> {
+    let known = kept.map_or("", |kept| kept.etag.as_str());
+    let mut attempt = 0;
+    loop {
+        match client.document(url, known).await {
+            Ok(Fetched::Unchanged) if kept.is_some() => return Ok(None),
+            Ok(Fetched::Unchanged) => return Err("HTTP 304 without a condition".into()),
+            Ok(Fetched::New { text, etag }) => {
+                let layers = capabilities::parse(&text)?;
+                let official = client.endpoint().is_official();
+                return Ok(Some((if official { complete(layers) } else { layers }, etag)));
             }
-            Err(reason) => Err(Error::Capabilities { url, reason }),
-        },
-        Err(reason) if kept.is_some() || client.endpoint().is_official() => {
-            let catalogue = at_hand(client, kept, Origin::Cache)?;
-            let which = match &catalogue.origin {
-                Origin::Snapshot(date) => format!("the built-in one of {date}"),
-                _ => "the one kept by an earlier run".into(),
-            };
-            context.progress.note(&format!(
-                "{} does not answer ({reason}); the catalogue is {which}",
-                client.endpoint().host()
-            ));
-            Ok(catalogue)
+            Err(trouble) => {
+                if !patiently || !client.wait(attempt, &trouble).await {
+                    return Err(trouble.to_string());
+                }
+                attempt += 1;
+            }
         }
-        Err(reason) => Err(Error::Capabilities { url, reason }),
     }
 }
 

@@ -164,6 +164,9 @@ impl From<Output> for Ended {
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let path = request.uri().path().to_string();
     if path.ends_with("WMTSCapabilities.xml") {
+        if shared.faults.lock().unwrap().contains_key(&path) {
+            return axum::response::Html("<html>log in to this network</html>").into_response();
+        }
         return ([(header::CONTENT_TYPE, "text/xml")], capabilities()).into_response();
     }
     *shared.hits.lock().unwrap().entry(path.clone()).or_default() += 1;

@@ -1,0 +1,104 @@
+//! `fetch --dry-run`: what a run would do.
+
+use std::collections::HashSet;
+
+use curator_core::Context;
+use serde::Serialize;
+
+use crate::endpoint::Endpoint;
+use crate::error::Result;
+use crate::fetch::{Config, open, runtime};
+use crate::plan::Job;
+use crate::prepare::{count, prepare};
+
+/// What GIBS calls a bulk download: more tiles than this in a day want notice.
+pub(crate) const BULK: u64 = 1_000_000;
+
+/// Mean size of the two native MODIS tiles that were recorded (50,842 and 59,714 bytes).
+const TYPICAL_JPEG: u64 = 55_000;
+/// An assumption: PNG layers are mostly transparent.
+const TYPICAL_PNG: u64 = 20_000;
+/// An assumption: what a request takes over a long line.
+pub const SECONDS_A_REQUEST: f64 = 0.4;
+
+/// What a run would do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Estimate {
+    /// Layer, number of times, tiles a time.
+    pub layers: Vec<PlannedLayer>,
+    /// Tiles in the plan.
+    pub planned: u64,
+    /// Of these, settled by earlier runs.
+    pub already: u64,
+    /// Tiles left to fetch.
+    pub to_fetch: u64,
+    /// Bytes of these, from the mean of the directory's tiles or from typical ones.
+    pub estimated_bytes: u64,
+    /// Seconds for these at the given concurrency, at [`SECONDS_A_REQUEST`].
+    pub estimated_seconds: u64,
+    /// Whether GIBS calls it a bulk download; `--yes` is needed.
+    pub bulk: bool,
+}
+
+/// One layer of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PlannedLayer {
+    /// Its id.
+    pub layer: String,
+    /// Its tile matrix set.
+    pub matrix_set: String,
+    /// The level.
+    pub level: u8,
+    /// Times, snapped to the layer's periods.
+    pub times: usize,
+    /// The first of them; empty for static layers.
+    pub first: String,
+    /// The last of them.
+    pub last: String,
+    /// Tiles of one time.
+    pub tiles: usize,
+}
+
+/// Says what a run would do, and writes nothing.
+///
+/// # Errors
+/// Those of [`crate::fetch::run`] before the first tile.
+pub fn estimate(config: &Config, context: &Context) -> Result<Estimate> {
+    let endpoint = Endpoint::parse(&config.endpoint)?;
+    let archive = open(config, &endpoint)?;
+    let prepared = runtime()?.block_on(prepare(config, endpoint, context))?;
+    let settled =
+        if config.force { HashSet::new() } else { archive.resume(config.retry_failed)?.settled };
+    let (planned, to_fetch) = count(&prepared.jobs, &settled);
+    let counts = archive.manifest.as_ref().map(|m| &m.counts);
+    let mean = counts.and_then(|c| c.get("bytes")?.checked_div(*c.get("tiles")?));
+    let typical = |job: &Job| match &*job.layer.media_type {
+        "image/png" => TYPICAL_PNG,
+        _ => TYPICAL_JPEG,
+    };
+    let mean = mean.or_else(|| prepared.jobs.iter().map(typical).max()).unwrap_or(TYPICAL_JPEG);
+    let seconds = to_fetch as f64 * SECONDS_A_REQUEST / config.concurrency as f64;
+    Ok(Estimate {
+        layers: planned_layers(&prepared.jobs),
+        planned,
+        already: planned - to_fetch,
+        to_fetch,
+        estimated_bytes: to_fetch * mean,
+        estimated_seconds: seconds.ceil() as u64,
+        bulk: to_fetch > BULK,
+    })
+}
+
+/// The plan in numbers, layer by layer.
+pub(crate) fn planned_layers(jobs: &[Job]) -> Vec<PlannedLayer> {
+    let one = |job: &Job| PlannedLayer {
+        layer: job.layer.layer.clone(),
+        matrix_set: job.layer.matrix_set.clone(),
+        level: job.layer.level,
+        times: job.times.len(),
+        first: job.times.first().map(ToString::to_string).unwrap_or_default(),
+        last: job.times.last().map(ToString::to_string).unwrap_or_default(),
+        tiles: job.tiles.len(),
+    };
+    jobs.iter().map(one).collect()
+}

@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod npy;
 pub mod plot;
 pub mod raster;
+pub mod record;
 pub mod scene;
 pub mod seed;
 pub mod table;

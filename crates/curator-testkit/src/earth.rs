@@ -172,21 +172,16 @@ impl Earth {
     }
 
     /// The surface without air: land, water, and what stands in them.
-    fn surface(&self, lon: f64, lat: f64, day: i64) -> Rgb {
+    fn surface(&self, cells: &Cells, lon: f64, lat: f64, day: i64) -> Rgb {
         let height = self.height(lon, lat);
         let rough = fractal(self.seed ^ 0x0ff5, lon * 60.0, lat * 60.0, 3, 0.6);
         let mut color = self.water(lon, lat, (-height).max(0.0), rough);
         if height > 0.0 {
-            let palette = hash(self.seed, (lon * 0.8).floor() as i64, (lat * 0.8).floor() as i64);
-            color = self.land(lon, lat, palette, height, rough);
+            let climate = fractal(self.seed ^ 0xc11a, lon * 0.45, lat * 0.45, 4, 0.5) * 0.9 + 0.5;
+            color = self.land(lon, lat, climate, 0.5, height, rough);
         }
-        let home = Self::cell(lon, lat);
-        for dy in -1..=1 {
-            for dx in -1..=1 {
-                if let Some(feature) = self.feature((home.0 + dx, home.1 + dy)) {
-                    color = self.draw(&feature, lon, lat, day, rough, color);
-                }
-            }
+        for feature in cells.around(Self::cell(lon, lat)) {
+            color = self.draw(feature, lon, lat, day, rough, color);
         }
         color
     }
@@ -200,24 +195,23 @@ impl Earth {
         color.map(|c| c + rough * 3.0)
     }
 
-    /// Land: forest, steppe, rock or sand by its palette, darker and lighter in patches.
-    fn land(&self, lon: f64, lat: f64, palette: u64, height: f64, rough: f64) -> Rgb {
-        const GROUNDS: [Rgb; 5] = [
-            [42.0, 68.0, 36.0],
-            [76.0, 88.0, 50.0],
-            [122.0, 102.0, 72.0],
-            [62.0, 54.0, 50.0],
-            [176.0, 160.0, 126.0],
+    /// Land: from forest over steppe and rock to sand by its climate (0…1), darker and lighter in patches.
+    /// `sand` is how bright its beach is.
+    fn land(&self, lon: f64, lat: f64, climate: f64, sand: f64, height: f64, rough: f64) -> Rgb {
+        const GROUNDS: [Rgb; 6] = [
+            [36.0, 60.0, 34.0],
+            [58.0, 78.0, 44.0],
+            [64.0, 56.0, 50.0],
+            [98.0, 92.0, 60.0],
+            [134.0, 114.0, 82.0],
+            [178.0, 162.0, 128.0],
         ];
-        let pick = |n: u64| {
-            GROUNDS[(uniform(palette, &[n]) * GROUNDS.len() as f64) as usize % GROUNDS.len()]
-        };
-        let patches =
-            smoothstep(-0.25, 0.25, fractal(self.seed ^ 0x9a7c, lon * 22.0, lat * 22.0, 3, 0.55));
-        let ground = lerp(pick(1), pick(2), patches);
+        let patches = fractal(self.seed ^ 0x9a7c, lon * 14.0, lat * 14.0, 4, 0.6);
+        let at = ((climate + patches * 0.22).clamp(0.0, 0.999)) * (GROUNDS.len() - 1) as f64;
+        let ground = lerp(GROUNDS[at as usize], GROUNDS[at as usize + 1], at.fract());
         let beach = [188.0, 176.0, 146.0];
-        let sand = (1.0 - smoothstep(0.0, 0.012, height)) * 0.8 * uniform(palette, &[3]);
-        lerp(ground, beach, sand).map(|c| c * (1.0 + rough * 0.22))
+        let share = (1.0 - smoothstep(0.0, 0.012, height)) * 0.8 * sand;
+        lerp(ground, beach, share).map(|c| c * (1.0 + rough * 0.2))
     }
 
     /// Draws a feature over what is there.
@@ -305,18 +299,18 @@ impl Earth {
     fn shore(&self, f: &Feature, distance: f64, lon: f64, lat: f64, rough: f64, below: Rgb) -> Rgb {
         let halo = uniform(f.seed, &[30]) * (1.0 - smoothstep(0.0, 0.75, distance));
         let water = lerp(below, [66.0, 128.0, 126.0], 0.6 * halo);
-        let land = self.land(lon, lat, f.seed, -distance * 0.03, rough);
+        let (climate, sand) = (uniform(f.seed, &[31]), uniform(f.seed, &[32]));
+        let land = self.land(lon, lat, climate, sand, -distance * 0.03, rough);
         lerp(water, land, 1.0 - smoothstep(-0.06, 0.06, distance))
     }
 
     /// The colour that a satellite sees: surface, haze, clouds, and noise of the sensor; black where it did
     /// not look.
-    #[must_use]
-    pub fn pixel(&self, lon: f64, lat: f64, day: i64) -> [u8; 3] {
+    fn pixel(&self, cells: &Cells, lon: f64, lat: f64, day: i64) -> [u8; 3] {
         if is_gap(lon, lat, day) {
             return [0; 3];
         }
-        let surface = self.surface(lon, lat, day);
+        let surface = self.surface(cells, lon, lat, day);
         let air =
             gradient(self.seed ^ 0xa17, lon * 0.45 + day as f64 * 5.3, lat * 0.45) * 0.5 + 0.5;
         let hazy = lerp(surface, [138.0, 150.0, 164.0], 0.05 + 0.30 * air * air);
@@ -335,15 +329,53 @@ impl Earth {
     /// A picture of a box, `width`×`height` pixels, north up.
     #[must_use]
     pub fn render(&self, bbox: &BBox, width: u32, height: u32, day: i64) -> Raster {
-        draw(bbox, width, height, |lon, lat| self.pixel(lon, lat, day))
+        let cells = Cells::of(self, bbox, width);
+        draw(bbox, width, height, |lon, lat| self.pixel(&cells, lon, lat, day))
     }
 
     /// A picture of the ground without clouds and gaps.
     #[must_use]
     pub fn render_surface(&self, bbox: &BBox, width: u32, height: u32) -> Raster {
+        let cells = Cells::of(self, bbox, width);
         draw(bbox, width, height, |lon, lat| {
-            self.surface(lon, lat, 0).map(|c| c.clamp(2.0, 255.0) as u8)
+            self.surface(&cells, lon, lat, 0).map(|c| c.clamp(2.0, 255.0) as u8)
         })
+    }
+}
+
+/// The features of a box and of the cells around it, looked up once a picture.
+struct Cells {
+    origin: (i64, i64),
+    columns: i64,
+    features: Vec<Option<Feature>>,
+}
+
+impl Cells {
+    /// Looks up a box that is drawn `width` pixels wide. Where a cell is less than two pixels there is
+    /// nothing to see of it.
+    fn of(earth: &Earth, bbox: &BBox, width: u32) -> Self {
+        if (bbox.east - bbox.west) / f64::from(width) > CELL / 2.0 {
+            return Self { origin: (0, 0), columns: 0, features: Vec::new() };
+        }
+        let (left, top) = Earth::cell(bbox.west, bbox.north);
+        let (right, bottom) = Earth::cell(bbox.east, bbox.south);
+        let (origin, columns, rows) = ((left - 1, top - 1), right - left + 3, bottom - top + 3);
+        let features = (0..columns * rows)
+            .into_par_iter()
+            .map(|i| earth.feature((origin.0 + i % columns, origin.1 + i / columns)))
+            .collect();
+        Self { origin, columns, features }
+    }
+
+    /// The features of a cell and of its eight neighbours, north first.
+    fn around(&self, cell: (i64, i64)) -> impl Iterator<Item = &Feature> {
+        let at = move |dx: i64, dy: i64| {
+            let (x, y) = (cell.0 - self.origin.0 + dx, cell.1 - self.origin.1 + dy);
+            let inside = (0..self.columns).contains(&x) && y >= 0;
+            let index = usize::try_from(y * self.columns + x).ok().filter(|_| inside)?;
+            self.features.get(index)?.as_ref()
+        };
+        (-1..=1).flat_map(move |dy| (-1..=1).filter_map(move |dx| at(dx, dy)))
     }
 }
 

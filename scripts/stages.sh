@@ -18,10 +18,12 @@ stage() {
        exit "$code" ;;
   esac
   if ! grep -q 'up to date' "$OUT/.last-stage" || ! grep -qs "\"stage\": \"$name\"" "$OUT/stages.jsonl"; then
-    python3 - "$name" "${text% }" "$begun" >>"$OUT/stages.jsonl" <<'PYTHON'
+    python3 - "$name" "${text% }" "$begun" "$OUT/.last-stage" >>"$OUT/stages.jsonl" <<'PYTHON'
 import json, sys, time
-name, command, begun = sys.argv[1:]
-print(json.dumps({"stage": name, "command": command, "seconds": round(time.time() - float(begun), 2)}))
+name, command, begun, output = sys.argv[1:]
+seconds = round(time.time() - float(begun), 2)
+said = open(output, errors="replace").read().strip()
+print(json.dumps({"stage": name, "command": command, "seconds": seconds, "output": said}))
 PYTHON
   fi
   rm -f "$OUT/.last-stage"

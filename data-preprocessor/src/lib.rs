@@ -1,1 +1,23 @@
-//! Repair, cut, describe and sample imagery
+//! Repairs, cuts, describes and chooses imagery.
+//!
+//! ```text
+//! data-preprocessor tile scenes/ -o tiles/ --size 64
+//! data-preprocessor sample tiles/ -o subset/ -n 1000 --embeddings index/
+//! ```
+//! Memory of `tile`: the decoded native tiles of one row of windows, at most two rows of the layer's
+//! matrix: `2 · columns · 512² · 4` bytes (0.7 GB for the whole globe at 250 m), and one shard. Of
+//! `sample`: the features of all tiles, `4 · N · D` bytes memory-mapped, and 8 bytes a tile.
+
+pub mod args;
+mod cloud;
+mod contact;
+mod error;
+mod fill;
+mod gap;
+mod mosaic;
+pub mod sample;
+mod shard;
+pub mod tile;
+
+pub use error::{Error, Result};
+pub use fill::Fill;

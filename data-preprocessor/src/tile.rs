@@ -1,0 +1,401 @@
+//! `tile`: from scenes, or from a folder of images, to tiles.
+
+use std::path::PathBuf;
+
+use curator_core::context::Unit;
+use curator_core::grid::{Level, TILE_SIZE};
+use curator_core::manifest::{self, Freshness, Input, Manifest};
+use curator_core::{BBox, Context, Raster, Tile, TileSet, digest, seed};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::mosaic::{self, Key, Mosaic};
+use crate::shard::{Counts, Shards};
+use crate::{Error, Fill, Result, cloud, contact};
+
+/// Quality of re-encoded JPEG: differences stay below the noise of the sensor.
+const QUALITY: u8 = 95;
+/// Files of a plain folder that are read at a time.
+const BLOCK: usize = 256;
+
+/// What to do where the windows do not fit the edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Edge {
+    /// Move the last window inward, so that it overlaps its neighbour more.
+    Shift,
+    /// Keep a smaller tile.
+    Keep,
+    /// Leave the rest out.
+    Drop,
+}
+
+impl std::str::FromStr for Edge {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "shift" => Ok(Self::Shift),
+            "keep" => Ok(Self::Keep),
+            "drop" => Ok(Self::Drop),
+            _ => Err("use shift, keep or drop".into()),
+        }
+    }
+}
+
+/// What decides the tiles.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TileConfig {
+    /// Width and height of a tile in pixels.
+    pub size: u32,
+    /// Share of a tile that its neighbour repeats, 0 to below 1.
+    pub overlap: f64,
+    /// What to do at the edges.
+    pub edge: Edge,
+    /// How gaps are filled.
+    pub fill: Fill,
+    /// Tiles with more gap are dropped.
+    pub max_gap: f32,
+    /// Tiles with more cloud are dropped.
+    pub max_cloud: f32,
+    /// Decides what is random.
+    pub seed: u64,
+}
+
+/// What a run ends with.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// Whether the tiles were there already.
+    pub up_to_date: bool,
+    /// Tiles written.
+    pub tiles: u64,
+    /// Windows dropped for too much gap.
+    pub dropped_gap: u64,
+    /// Windows dropped for too much cloud.
+    pub dropped_cloud: u64,
+    /// Pictures that could not be decoded.
+    pub broken: u64,
+    /// The tiles' directory.
+    pub output: PathBuf,
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let output = self.output.display();
+        if self.up_to_date {
+            return write!(f, "`{output}` is up to date");
+        }
+        write!(f, "{} tiles → `{output}`", self.tiles)?;
+        for (count, why) in [
+            (self.dropped_gap, "dropped for gaps"),
+            (self.dropped_cloud, "dropped for clouds"),
+            (self.broken, "unreadable pictures"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {why}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Cuts tiles, or continues a run that was killed.
+///
+/// # Errors
+/// When the input cannot be read, the output belongs to another configuration, nothing is left, and
+/// [`curator_core::Error::Interrupted`].
+pub fn run(
+    config: &TileConfig,
+    input: &std::path::Path,
+    output: &std::path::Path,
+    force: bool,
+    context: &Context,
+) -> Result<Report> {
+    let source = Source::open(input)?;
+    let recipe = serde_json::to_value(config).unwrap_or_default();
+    let inputs = vec![source.input(input)];
+    match Manifest::freshness(output, manifest::TILES, &recipe, &inputs)? {
+        Freshness::UpToDate => {
+            let counts = Manifest::open(output, manifest::TILES)?.counts;
+            let count = |name: &str| counts.get(name).copied().unwrap_or(0);
+            let counts = Counts {
+                windows: count("windows"),
+                tiles: count("tiles"),
+                dropped_gap: count("dropped_gap"),
+                dropped_cloud: count("dropped_cloud"),
+                broken: count("broken"),
+            };
+            return Ok(report(counts, output, true));
+        }
+        Freshness::Other(difference) if !force => {
+            return Err(curator_core::Error::OtherConfig { path: output.into(), difference }.into());
+        }
+        Freshness::Other(_) => Manifest::remove_outputs(output)?,
+        Freshness::Absent => {}
+    }
+    let mut made = Manifest::new(
+        manifest::TILES,
+        concat!("data-preprocessor ", env!("CARGO_PKG_VERSION")),
+        recipe,
+    );
+    made.inputs = inputs;
+    let mut shards = Shards::open(output, &made.digest())?;
+    match &source {
+        Source::Scenes(_, groups) => cut_scenes(config, input, groups, &mut shards, context)?,
+        Source::Folder(tiles) => take_folder(config, tiles, &mut shards, context)?,
+    }
+    let (parts, counts) = shards.finish()?;
+    if counts.tiles == 0 {
+        return Err(Error::NothingLeft { windows: counts.windows });
+    }
+    made.parts = parts;
+    for (name, count) in [
+        ("windows", counts.windows),
+        ("tiles", counts.tiles),
+        ("dropped_gap", counts.dropped_gap),
+        ("dropped_cloud", counts.dropped_cloud),
+        ("broken", counts.broken),
+    ] {
+        made.counts.insert(name.into(), count);
+    }
+    made.write(output)?;
+    Shards::forget_journal(output);
+    contact::write(&TileSet::open(output)?, &output.join("contact.jpg"))?;
+    Ok(report(counts, output, false))
+}
+
+fn report(counts: Counts, output: &std::path::Path, up_to_date: bool) -> Report {
+    let Counts { tiles, dropped_gap, dropped_cloud, broken, .. } = counts;
+    Report { up_to_date, tiles, dropped_gap, dropped_cloud, broken, output: output.into() }
+}
+
+enum Source {
+    Scenes(Box<Manifest>, std::collections::BTreeMap<Key, mosaic::Group>),
+    Folder(Box<TileSet>),
+}
+
+impl Source {
+    fn open(input: &std::path::Path) -> Result<Self> {
+        if Manifest::exists(input) && Manifest::read(input)?.format == manifest::SCENES.name {
+            let (manifest, groups) = mosaic::groups(input)?;
+            return Ok(Self::Scenes(Box::new(manifest), groups));
+        }
+        Ok(Self::Folder(Box::new(TileSet::open(input)?)))
+    }
+
+    fn input(&self, path: &std::path::Path) -> Input {
+        match self {
+            Self::Scenes(manifest, _) => manifest.as_input(path),
+            Self::Folder(tiles) => tiles.input(),
+        }
+    }
+}
+
+/// Starts of the windows along one axis, and their lengths.
+fn windows(from: u32, to: u32, size: u32, stride: u32, edge: Edge) -> Vec<(u32, u32)> {
+    // Windows stand on multiples of the stride, so that neighbouring regions share their tiles.
+    let first = from.div_ceil(stride) * stride;
+    let mut starts: Vec<(u32, u32)> = (first..to)
+        .step_by(stride as usize)
+        .filter(|start| start + size <= to)
+        .map(|s| (s, size))
+        .collect();
+    let covered = starts.last().map_or(first, |(start, size)| start + size);
+    if covered < to {
+        match edge {
+            Edge::Drop => {}
+            Edge::Shift if to - from >= size => starts.push((to - size, size)),
+            Edge::Shift | Edge::Keep => {
+                let start = starts.last().map_or(first, |(start, _)| start + stride);
+                if start < to {
+                    starts.push((start, to - start));
+                }
+            }
+        }
+    }
+    starts
+}
+
+fn cut_scenes(
+    config: &TileConfig,
+    root: &std::path::Path,
+    groups: &std::collections::BTreeMap<Key, mosaic::Group>,
+    shards: &mut Shards,
+    context: &Context,
+) -> Result<()> {
+    let stride = ((f64::from(config.size) * (1.0 - config.overlap)).round() as u32).max(1);
+    let plans: Vec<_> = groups
+        .iter()
+        .map(|(key, group)| {
+            let (left, top, right, bottom) = Mosaic::new(root, group).extent();
+            let columns = windows(left, right, config.size, stride, config.edge);
+            (key, group, columns, windows(top, bottom, config.size, stride, config.edge))
+        })
+        .collect();
+    let total = plans.iter().map(|plan| (plan.2.len() * plan.3.len()) as u64).sum();
+    let task = context.progress.begin("tile", Some(total), Unit::Items);
+    task.advance(shards.mark.counts.windows);
+    let mut band = 0;
+    let done = shards.mark.bands;
+    let variant = digest::of_json(&serde_json::json!({ "fill": config.fill, "seed": config.seed }));
+    for (key, group, columns, rows) in plans {
+        let mut mosaic = Mosaic::new(root, group);
+        for (y, height) in rows {
+            band += 1;
+            if band <= done {
+                continue;
+            }
+            context.check()?;
+            mosaic.load_rows(y, y + height, context);
+            let cut: Vec<_> = columns
+                .par_iter()
+                .map(|&(x, width)| cut(config, key, &mosaic, (x, y, width, height), &variant[..16]))
+                .collect();
+            let counts = &mut shards.mark.counts;
+            counts.windows += columns.len() as u64;
+            counts.broken += std::mem::take(&mut mosaic.broken);
+            for cut in cut {
+                match cut? {
+                    Cut::Tile(tile, picture) => shards.push(*tile, &picture),
+                    Cut::Gap => shards.mark.counts.dropped_gap += 1,
+                    Cut::Cloud => shards.mark.counts.dropped_cloud += 1,
+                }
+            }
+            shards.end_band()?;
+            task.advance(columns.len() as u64);
+        }
+    }
+    Ok(())
+}
+
+/// What became of a window.
+enum Cut {
+    Tile(Box<Tile>, Vec<u8>),
+    Gap,
+    Cloud,
+}
+
+fn cut(
+    config: &TileConfig,
+    (layer, time, matrix_set, level): &Key,
+    mosaic: &Mosaic,
+    (x, y, width, height): (u32, u32, u32, u32),
+    variant: &str,
+) -> Result<Cut> {
+    let mut window = mosaic.window(x, y, width, height);
+    let gaps = window.gap.iter().filter(|&&gap| gap).count();
+    let gap_fraction = gaps as f32 / window.gap.len() as f32;
+    if gap_fraction > config.max_gap {
+        return Ok(Cut::Gap);
+    }
+    let cloud_fraction = cloud::fraction(&window.image, &window.gap);
+    if cloud_fraction > config.max_cloud {
+        return Ok(Cut::Cloud);
+    }
+    let when = if time.is_empty() { "static" } else { time.as_str() };
+    let tile_id = format!("{layer}/{when}/{matrix_set}/{level}/{x}_{y}_{width}x{height}");
+    let native = mosaic.native_at(x, y, width, height).filter(|_| gaps == 0);
+    let (picture, variant) = match native {
+        // Nothing to repair and nothing to cut: the served bytes.
+        Some(native) => (mosaic.bytes(native)?, String::new()),
+        None => {
+            let item = seed::mix(config.seed, &[u64::from(x), u64::from(y), u64::from(*level)]);
+            config.fill.apply(&mut window.image, &window.gap, item);
+            (window.image.to_jpeg(QUALITY)?, variant.to_string())
+        }
+    };
+    let content_id = content_id(&Raster::decode(&tile_id, &picture)?);
+    let span = Level(u8::try_from(*level).unwrap_or(0)).tile_span() / f64::from(TILE_SIZE);
+    let (west, north) = (f64::from(x) * span - 180.0, 90.0 - f64::from(y) * span);
+    let tile = Tile {
+        variant,
+        content_id,
+        layer: Some(layer.clone()),
+        time: (!time.is_empty()).then(|| time.clone()),
+        resolution: Some(matrix_set.clone()),
+        bbox: Some(BBox {
+            west,
+            south: north - f64::from(height) * span,
+            east: west + f64::from(width) * span,
+            north,
+        }),
+        width,
+        height,
+        cloud_fraction: Some(cloud_fraction),
+        gap_fraction: Some(gap_fraction),
+        ..Tile::of_file(tile_id, None)
+    };
+    Ok(Cut::Tile(Box::new(tile), picture))
+}
+
+/// SHA-256 of size and samples: equal pictures have equal ids whatever they are called.
+fn content_id(image: &Raster) -> String {
+    let mut bytes: Vec<u8> =
+        [image.width, image.height, image.bands].iter().flat_map(|x| x.to_le_bytes()).collect();
+    bytes.extend_from_slice(&image.data);
+    digest::of_bytes(&bytes)
+}
+
+/// A plain folder: every picture is a tile, byte for byte; class folders are kept.
+fn take_folder(
+    config: &TileConfig,
+    tiles: &TileSet,
+    shards: &mut Shards,
+    context: &Context,
+) -> Result<()> {
+    let task = context.progress.begin("tile", Some(tiles.len() as u64), Unit::Items);
+    let mut rows = tiles.rows();
+    let done = shards.mark.bands;
+    for band in 0..tiles.len().div_ceil(BLOCK) as u64 {
+        context.check()?;
+        let block: Vec<Tile> = rows.by_ref().take(BLOCK).collect::<curator_core::Result<_>>()?;
+        task.advance(block.len() as u64);
+        if band < done {
+            continue;
+        }
+        let read: Vec<_> = block
+            .into_par_iter()
+            .map(|tile| {
+                let bytes = tiles.encoded(&tile.location)?;
+                let image = Raster::decode(&tile.tile_id, &bytes)?;
+                let cloud =
+                    cloud::fraction(&image, &vec![false; (image.width * image.height) as usize]);
+                let content_id = content_id(&image);
+                let (width, height) = (image.width, image.height);
+                Ok((Tile { content_id, width, height, cloud_fraction: Some(cloud), ..tile }, bytes))
+            })
+            .collect();
+        for result in read {
+            shards.mark.counts.windows += 1;
+            match result {
+                Ok((tile, _)) if tile.cloud_fraction.is_some_and(|c| c > config.max_cloud) => {
+                    shards.mark.counts.dropped_cloud += 1;
+                }
+                Ok((tile, bytes)) => shards.push(tile, &bytes),
+                Err(error) => {
+                    let error: curator_core::Error = error;
+                    context.progress.warn(&format!("skipped: {error}"));
+                    shards.mark.counts.broken += 1;
+                }
+            }
+        }
+        shards.end_band()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_stand_on_a_stable_grid_and_follow_the_edge_policy() {
+        assert_eq!(windows(0, 128, 64, 64, Edge::Drop), [(0, 64), (64, 64)]);
+        assert_eq!(windows(512, 700, 64, 64, Edge::Drop), [(512, 64), (576, 64)]);
+        assert_eq!(windows(512, 700, 64, 64, Edge::Shift).last(), Some(&(636, 64)));
+        assert_eq!(windows(512, 700, 64, 64, Edge::Keep).last(), Some(&(640, 60)));
+        assert_eq!(windows(0, 128, 64, 32, Edge::Drop), [(0, 64), (32, 64), (64, 64)]);
+        assert_eq!(windows(0, 40, 64, 64, Edge::Drop), []);
+        assert_eq!(windows(0, 40, 64, 64, Edge::Keep), [(0, 40)]);
+    }
+}

@@ -13,7 +13,7 @@ layer=MODIS_Terra_CorrectedReflectance_TrueColor
 if [ -n "${CURATOR_SMALL:-}" ]; then
   bbox=-15.75,3.375,-12.375,6.75 from=2020-09-12 to=2020-09-12 minutes=0.4 budget=100
 else
-  bbox=-18,3.375,-12.375,9 from=2020-09-12 to=2020-09-13 minutes=2.5 budget=300
+  bbox=-16.875,3.375,-11.25,9 from=2020-09-12 to=2020-09-13 minutes=2.5 budget=300
 fi
 mkdir -p "$OUT"
 # shellcheck source=scripts/stages.sh

@@ -162,11 +162,11 @@ impl Curation<'_> {
             labels.serialize(&line).map_err(csv_error)?;
             splits.write_record([&tile.tile_id, split_of(&tile)]).map_err(csv_error)?;
             // What the model calls negative is a line, not a picture: that is nearly everything.
-            if label != Label::Negative || line.source == Source::Human {
-                if let Err(error) = save_picture(output, pool, &tile, label) {
-                    context.progress.warn(&error.to_string());
-                    counts.unreadable += 1;
-                }
+            if (label != Label::Negative || line.source == Source::Human)
+                && let Err(error) = save_picture(output, pool, &tile, label)
+            {
+                context.progress.warn(&error.to_string());
+                counts.unreadable += 1;
             }
             extent.add(&tile);
             table.push(line);

@@ -251,7 +251,7 @@ fn assumed_negatives(similarity: &[f32], run_seed: u64) -> Vec<usize> {
     let mut rows: Vec<usize> = (0..similarity.len()).collect();
     rows.sort_by(|&a, &b| similarity[a].total_cmp(&similarity[b]).then(a.cmp(&b)));
     rows.truncate(similarity.len().div_ceil(2));
-    rows.sort_by_cached_key(|&row| seed::mix(run_seed, &[0x6661_72, row as u64]));
+    rows.sort_by_cached_key(|&row| seed::mix(run_seed, &[0x0066_6172, row as u64]));
     rows.truncate(ASSUMED_NEGATIVES);
     rows
 }

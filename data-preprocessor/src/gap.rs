@@ -89,10 +89,10 @@ mod tests {
     fn water_with_gap(with_gap: bool) -> (Raster, Vec<bool>) {
         let mut image = Raster::filled(256, 256, &[0, 0, 0]);
         let mut truth = vec![false; 256 * 256];
-        for at in 0..256 * 256 {
+        for (at, is_gap) in truth.iter_mut().enumerate() {
             let (x, y) = (at % 256, at / 256);
-            truth[at] = with_gap && (100 + y / 4..150 + y / 4).contains(&x);
-            if !truth[at] {
+            *is_gap = with_gap && (100 + y / 4..150 + y / 4).contains(&x);
+            if !*is_gap {
                 let noise = (seed::mix(1, &[at as u64]) % 7) as u8;
                 image.data[at * 3..at * 3 + 3].copy_from_slice(&[
                     7 + noise,

@@ -117,8 +117,9 @@ impl<'a> Mosaic<'a> {
 
     /// The native tile that a window is, exactly.
     pub(crate) fn native_at(&self, x: u32, y: u32, width: u32, height: u32) -> Option<&NativeTile> {
-        let aligned =
-            x % TILE_SIZE == 0 && y % TILE_SIZE == 0 && (width, height) == (TILE_SIZE, TILE_SIZE);
+        let aligned = x.is_multiple_of(TILE_SIZE)
+            && y.is_multiple_of(TILE_SIZE)
+            && (width, height) == (TILE_SIZE, TILE_SIZE);
         self.group.get(&(y / TILE_SIZE, x / TILE_SIZE)).filter(|_| aligned)
     }
 

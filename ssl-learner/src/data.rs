@@ -207,7 +207,7 @@ impl Images {
 /// The order of `n` images in an epoch.
 pub(crate) fn order(n: usize, run_seed: u64, epoch: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..n).collect();
-    order.sort_by_cached_key(|&i| seed::mix(run_seed, &[0x6f72_6465_72, epoch, i as u64]));
+    order.sort_by_cached_key(|&i| seed::mix(run_seed, &[0x006f_7264_6572, epoch, i as u64]));
     order
 }
 

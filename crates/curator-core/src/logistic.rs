@@ -44,7 +44,7 @@ impl Logistic {
         let weight =
             |p: bool| c * n as f64 / (2 * if p { positives } else { n - positives }) as f64;
         let objective = |parameters: &[f64]| loss_and_gradient(examples, parameters, weight);
-        let solution = minimize(&objective, vec![0.0; dim + 1]);
+        let solution = minimize(objective, vec![0.0; dim + 1]);
         let weights = solution[..dim].iter().map(|&w| w as f32).collect();
         Some(Self { weights, bias: solution[dim] as f32 })
     }
@@ -197,8 +197,11 @@ fn loss_and_gradient(
     (loss, gradient)
 }
 
+/// A value and its gradient.
+type Evaluation = (f64, Vec<f64>);
+
 /// L-BFGS with a backtracking line search (Nocedal & Wright 2006, algorithms 7.4 and 3.1).
-fn minimize(objective: &dyn Fn(&[f64]) -> (f64, Vec<f64>), start: Vec<f64>) -> Vec<f64> {
+fn minimize(objective: impl Fn(&[f64]) -> Evaluation, start: Vec<f64>) -> Vec<f64> {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let mut x = start;
     let (mut value, mut gradient) = objective(&x);

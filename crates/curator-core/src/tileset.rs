@@ -359,6 +359,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::print_stdout, reason = "a skipped test says so")]
     fn tensorflows_records_are_read_gzip_included() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
         let folder = std::env::var_os("CURATOR_SHARED_DATA").map_or(folder, PathBuf::from);

@@ -80,7 +80,6 @@ impl Backbone {
     }
 
     /// `[N, C, H, W]` normalised pictures to `[N, D]` features.
-    #[must_use]
     pub fn forward(&self, images: &tch::Tensor, train: bool) -> tch::Tensor {
         self.network.forward_t(images, train)
     }

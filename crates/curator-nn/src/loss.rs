@@ -5,7 +5,6 @@ use tch::{Kind, Tensor};
 /// NT-Xent, the loss of SimCLR (Chen et al. 2020, equation 1, mean over both directions).
 ///
 /// `a` and `b` are the projections `[N, D]` of the two views, in the same order; `temperature` is τ.
-#[must_use]
 pub fn nt_xent(a: &Tensor, b: &Tensor, temperature: f64) -> Tensor {
     let n = a.size()[0];
     let z = normalize(&Tensor::cat(&[a, b], 0)); // [2N, D]
@@ -19,7 +18,6 @@ pub fn nt_xent(a: &Tensor, b: &Tensor, temperature: f64) -> Tensor {
 
 /// SimSiam's loss (Chen & He 2021, equations 1 and 2): the mean negative cosine between each view's
 /// prediction `[N, D]` and the other view's projection, through which no gradient flows.
-#[must_use]
 pub fn simsiam(p1: &Tensor, z1: &Tensor, p2: &Tensor, z2: &Tensor) -> Tensor {
     let negative_cosine = |p: &Tensor, z: &Tensor| {
         -(normalize(p) * normalize(&z.detach()))
@@ -30,7 +28,6 @@ pub fn simsiam(p1: &Tensor, z1: &Tensor, p2: &Tensor, z2: &Tensor) -> Tensor {
 }
 
 /// Rows `[N, D]` scaled to unit length.
-#[must_use]
 pub fn normalize(x: &Tensor) -> Tensor {
     let norm = x.square().sum_dim_intlist(1, true, Kind::Float).sqrt().clamp_min(1e-12);
     x / norm

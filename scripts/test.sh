@@ -13,7 +13,9 @@ trap 'rm -rf "$out"' EXIT
 cargo build --release --workspace --locked
 CURATOR_SMALL=1 CURATOR_OUT=$out/demo bash scripts/demo.sh
 python3 scripts/checks/demo.py "$out/demo"
-echo "small demo: $((SECONDS - begun)) s"
+python3 scripts/e2e/pipeline.py
+python3 scripts/e2e/labelling_page.py || [ $? = 77 ]
+echo "small demo, pipeline and page: $((SECONDS - begun)) s"
 
 begun=$SECONDS
 cargo test --release --workspace --locked 2>&1 | tee "$out/log"

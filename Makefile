@@ -4,7 +4,7 @@ SHELL := bash
 .PHONY: help setup build demo pipeline test lint bench doctor clean
 
 # What the user typed reaches the scripts unexpanded, so that `$`, spaces and quotes survive.
-PIPELINE_VARIABLES := IMAGES REFERENCE OUT TRUTH LAYER BBOX FROM TO RESOLUTION ENDPOINT SIZE CLASS BUDGET MINUTES DEVICE SEED QUESTION PORT LIVE SMALL
+PIPELINE_VARIABLES := IMAGES REFERENCE OUT TRUTH LAYER BBOX FROM TO RESOLUTION LEVEL ENDPOINT SIZE CLASS BUDGET MINUTES DEVICE SEED QUESTION PORT LIVE SMALL
 $(foreach name,$(PIPELINE_VARIABLES),$(eval export CURATOR_$(name) := $$(value $(name))))
 
 help: ## This list

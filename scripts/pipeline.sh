@@ -8,7 +8,7 @@
 #   make pipeline LAYER=… BBOX=W,S,E,N FROM=… TO=… REFERENCE=image.jpg
 #
 # OUT= where (default out/pipeline), MINUTES= training (default 10), BUDGET= labels when simulated,
-# SIZE= tile size for GIBS, DEVICE=, SEED=, CLASS=, QUESTION=, PORT=, RESOLUTION=, ENDPOINT=.
+# SIZE= tile size for GIBS, DEVICE=, SEED=, CLASS=, QUESTION=, PORT=, RESOLUTION=, LEVEL=, ENDPOINT=.
 # A stage that is up to date is not run again; a killed run continues.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -40,6 +40,7 @@ else
   when=()
   [ -z "${CURATOR_FROM:-}" ] || when+=(--from "$CURATOR_FROM" --to "${CURATOR_TO:-$CURATOR_FROM}")
   [ -z "${CURATOR_RESOLUTION:-}" ] || when+=(--resolution "$CURATOR_RESOLUTION")
+  [ -z "${CURATOR_LEVEL:-}" ] || when+=(--level "$CURATOR_LEVEL")
   [ -z "${CURATOR_ENDPOINT:-}" ] || when+=(--endpoint "$CURATOR_ENDPOINT")
   tiles=$OUT/tiles
   stage fetch gibs-downloader fetch "$CURATOR_LAYER" "--bbox=$CURATOR_BBOX" "${when[@]}" -o "$OUT/scenes"

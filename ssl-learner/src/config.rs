@@ -1,8 +1,8 @@
 //! What a training run is: valid values only, serialised into the model's manifest.
 
-use curator_nn::Arch;
 use curator_nn::augment::Augmentation;
 use curator_nn::optimizer::Rule;
+use curator_nn::{Arch, Precision};
 use serde::{Deserialize, Serialize};
 
 /// How views are compared.
@@ -69,6 +69,8 @@ pub struct TrainConfig {
     pub optimizer: Rule,
     /// Weight decay of all weights but biases and normalisations.
     pub weight_decay: f64,
+    /// What convolutions compute in.
+    pub precision: Precision,
     /// How views differ.
     pub augmentation: Augmentation,
     /// Decides weights, order and views.

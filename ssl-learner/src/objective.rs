@@ -1,8 +1,7 @@
 //! A method with its heads: from two views to a loss.
 
 use curator_nn::head::Mlp;
-use curator_nn::tch::nn::{self, ModuleT};
-use curator_nn::tch::{Device, Tensor};
+use curator_nn::tch::{Device, Tensor, nn};
 use curator_nn::{Encoder, loss};
 
 use crate::Result;
@@ -55,18 +54,18 @@ impl Objective {
     ) -> Result<Tensor> {
         match &self.heads {
             Heads::SimClr { projection, temperature } => {
-                let features = encoder.forward(&Tensor::cat(&[first, second], 0), true)?; // [2N, D]
-                let projected = projection.forward_t(&features, true);
-                let views = projected.chunk(2, 0);
-                Ok(loss::nt_xent(&views[0], &views[1], *temperature))
+                let views = Tensor::f_cat(&[first, second], 0).map_err(curator_nn::Error::from)?;
+                let features = encoder.forward(&views, true)?; // [2N, D]
+                let projected = projection.forward(&features, true)?.chunk(2, 0);
+                Ok(loss::nt_xent(&projected[0], &projected[1], *temperature)?)
             }
             Heads::SimSiam { projection, prediction } => {
                 let one = |view: &Tensor| -> Result<(Tensor, Tensor)> {
-                    let z = projection.forward_t(&encoder.forward(view, true)?, true);
-                    Ok((prediction.forward_t(&z, true), z))
+                    let z = projection.forward(&encoder.forward(view, true)?, true)?;
+                    Ok((prediction.forward(&z, true)?, z))
                 };
                 let ((p1, z1), (p2, z2)) = (one(first)?, one(second)?);
-                Ok(loss::simsiam(&p1, &z1, &p2, &z2))
+                Ok(loss::simsiam(&p1, &z1, &p2, &z2)?)
             }
         }
     }

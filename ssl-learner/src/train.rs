@@ -240,6 +240,7 @@ impl<'a> Run<'a> {
             ..EncoderConfig::rgb(config.arch, config.input_size)
         };
         let mut encoder = Encoder::init(encoder_config, config.seed, device);
+        encoder.train_in(config.precision);
         let mut objective =
             Objective::new(config.method, encoder.dim() as i64, config.temperature, device);
         let stores = [("encoder.", encoder.store()), ("heads.", objective.store())];
@@ -377,7 +378,7 @@ impl<'a> Run<'a> {
         }
         self.optimizer.zero_grad();
         loss.f_backward().map_err(curator_nn::Error::from)?;
-        self.optimizer.step(lr);
+        self.optimizer.step(lr)?;
         Ok(value)
     }
 

@@ -200,8 +200,8 @@ mod tests {
     };
 
     fn pictures() -> Tensor {
-        tch::manual_seed(1);
-        Tensor::rand([3, 3, 16, 16], (Kind::Float, Device::Cpu))
+        let values: Vec<f32> = (0..3 * 3 * 16 * 16).map(|i| (i as f32 * 0.7).sin().abs()).collect();
+        Tensor::from_slice(&values).view([3, 3, 16, 16])
     }
 
     fn difference(a: &Tensor, b: &Tensor) -> f64 {

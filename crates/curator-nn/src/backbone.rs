@@ -1,9 +1,11 @@
 //! Backbones: the network that is kept, from pictures `[N, C, H, W]` to features `[N, D]`.
 
 use serde::{Deserialize, Serialize};
-use tch::nn::{self, ModuleT};
+use tch::{Tensor, nn};
 
-use crate::{minicnn, resnet};
+use crate::minicnn::{self, MiniCnn};
+use crate::resnet::{self, ResNet};
+use crate::{Result, batch};
 
 /// An architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +17,18 @@ pub enum Arch {
     ResNet50,
     /// Five small convolutions, 128 features.
     MiniCnn,
+}
+
+impl Arch {
+    /// Numbers in a feature vector.
+    #[must_use]
+    pub fn features(self) -> u32 {
+        match self {
+            Self::ResNet18 => 512,
+            Self::ResNet50 => 2048,
+            Self::MiniCnn => minicnn::FEATURES as u32,
+        }
+    }
 }
 
 impl std::str::FromStr for Arch {
@@ -51,36 +65,37 @@ impl Stem {
 /// A network without its heads.
 #[derive(Debug)]
 pub struct Backbone {
-    network: Box<dyn ModuleT>,
-    dim: i64,
+    network: Network,
+}
+
+#[derive(Debug)]
+enum Network {
+    ResNet(ResNet),
+    MiniCnn(MiniCnn),
 }
 
 impl Backbone {
     /// Builds the network's variables below `path`, with torchvision's names.
     #[must_use]
     pub fn new(path: &nn::Path, arch: Arch, bands: i64, stem: Stem) -> Self {
-        match arch {
-            Arch::ResNet18 => {
-                Self { network: Box::new(resnet::resnet18(path, bands, stem)), dim: 512 }
-            }
-            Arch::ResNet50 => {
-                Self { network: Box::new(resnet::resnet50(path, bands, stem)), dim: 2048 }
-            }
-            Arch::MiniCnn => Self {
-                network: Box::new(minicnn::minicnn(path, bands, minicnn::FEATURES)),
-                dim: minicnn::FEATURES,
-            },
+        let network = match arch {
+            Arch::ResNet18 => Network::ResNet(resnet::resnet18(path, bands, stem)),
+            Arch::ResNet50 => Network::ResNet(resnet::resnet50(path, bands, stem)),
+            Arch::MiniCnn => Network::MiniCnn(minicnn::minicnn(path, bands)),
+        };
+        Self { network }
+    }
+
+    /// `[N, C, H, W]` normalised pictures to `[N, D]` features in 32 bits. The convolutions compute in
+    /// the pictures' kind. Channels-last pictures are fastest.
+    ///
+    /// # Errors
+    /// [`crate::Error::Torch`] when the bands differ or the device's memory does not suffice.
+    pub fn forward(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        let images = batch::channels_last(images)?;
+        match &self.network {
+            Network::ResNet(network) => network.forward(&images, train),
+            Network::MiniCnn(network) => network.forward(&images),
         }
-    }
-
-    /// Numbers in a feature vector.
-    #[must_use]
-    pub fn dim(&self) -> i64 {
-        self.dim
-    }
-
-    /// `[N, C, H, W]` normalised pictures to `[N, D]` features.
-    pub fn forward(&self, images: &tch::Tensor, train: bool) -> tch::Tensor {
-        self.network.forward_t(images, train)
     }
 }

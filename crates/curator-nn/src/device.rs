@@ -1,8 +1,11 @@
 //! Devices, threads, and what `doctor` says about libtorch.
 
+use std::path::PathBuf;
+
 use curator_core::DeviceChoice;
 use curator_core::doctor::Check;
-use tch::Device;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind};
 
 use crate::{Error, Result};
 
@@ -27,6 +30,56 @@ pub fn device(choice: DeviceChoice) -> Result<Device> {
             },
         }),
     }
+}
+
+/// What convolutions compute in while training. Weights, losses and embeddings are always in 32 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// `bfloat16` where the processor has instructions for it, 32 bits elsewhere.
+    #[default]
+    Auto,
+    /// 32-bit floats.
+    Fp32,
+    /// 16-bit floats with the range of 32-bit ones.
+    Bf16,
+}
+
+impl Precision {
+    /// The kind of the pictures that enter the first convolution.
+    #[must_use]
+    pub fn kind(self, device: Device) -> Kind {
+        let native = match device {
+            Device::Cuda(_) => true,
+            _ => cpu_has_bf16(),
+        };
+        match self {
+            Self::Bf16 => Kind::BFloat16,
+            Self::Auto if native => Kind::BFloat16,
+            Self::Auto | Self::Fp32 => Kind::Float,
+        }
+    }
+}
+
+impl std::str::FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "fp32" => Ok(Self::Fp32),
+            "bf16" => Ok(Self::Bf16),
+            _ => Err("use auto, fp32 or bf16".into()),
+        }
+    }
+}
+
+/// Whether products of `bfloat16` are faster than those of 32-bit floats.
+fn cpu_has_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 /// Threads of one tensor operation; 0 keeps libtorch's own choice, all cores.
@@ -81,12 +134,20 @@ pub fn checks() -> Vec<Check> {
         .and_then(|t| t.f_sum(tch::Kind::Float))
         .and_then(|t| f64::try_from(&t))
         .is_ok_and(|sum| (sum - 4.0).abs() < 1e-9);
-    let libtorch = if works {
-        let threads = tch::get_num_threads();
-        Check::good("libtorch", format!("2.11, {threads} threads"))
-    } else {
-        Check::broken("libtorch", "does not add", "run `make setup`")
+    let libtorch = match (works, library()) {
+        (true, Some(place)) => {
+            let version = version(&place).unwrap_or_else(|| "of unknown version".into());
+            Check::good("libtorch", format!("{version} in {}", place.display()))
+        }
+        (true, None) => Check::good("libtorch", "computes"),
+        (false, _) => Check::broken("libtorch", "does not add", "run `make setup`"),
     };
+    let precision = match Precision::Auto.kind(Device::Cpu) {
+        Kind::BFloat16 => "trains in bf16",
+        _ => "trains in fp32: no AVX-512 BF16",
+    };
+    let threads = format!("{} threads a tensor operation, {precision}", tch::get_num_threads());
+    let processor = Check::good("processor", threads);
     let count = tch::Cuda::device_count();
     let cuda = if count > 0 {
         Check::good("CUDA", format!("{count} devices"))
@@ -95,7 +156,26 @@ pub fn checks() -> Vec<Check> {
     } else {
         Check::limited("CUDA", "CPU build of libtorch", "with an NVIDIA GPU: `CUDA=1 make setup`")
     };
-    vec![libtorch, cuda]
+    vec![libtorch, processor, cuda]
+}
+
+/// The directory that libtorch was loaded from.
+fn library() -> Option<PathBuf> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let line = maps.lines().find(|line| line.contains("/libtorch_cpu.so"))?;
+    let path = PathBuf::from(&line[line.find('/')?..]);
+    path.parent().map(Into::into)
+}
+
+/// The version that stands beside the libraries: PyTorch's `version.py`, or libtorch's `build-version`.
+fn version(libraries: &std::path::Path) -> Option<String> {
+    let root = libraries.parent()?;
+    if let Ok(text) = std::fs::read_to_string(root.join("build-version")) {
+        return Some(text.trim().into());
+    }
+    let text = std::fs::read_to_string(root.join("version.py")).ok()?;
+    let line = text.lines().find(|line| line.starts_with("__version__"))?;
+    line.split('\'').nth(1).map(Into::into)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, nn, no_grad};
 
 use crate::backbone::{Arch, Backbone, Stem};
+use crate::device::Precision;
 use crate::{Error, Result, batch, checkpoint, loss};
 
 /// File names in a `curator.model` directory.
@@ -42,6 +43,7 @@ pub struct Encoder {
     config: EncoderConfig,
     store: nn::VarStore,
     backbone: Backbone,
+    training_kind: Kind,
 }
 
 impl Encoder {
@@ -52,7 +54,7 @@ impl Encoder {
         let store = nn::VarStore::new(device);
         let backbone =
             Backbone::new(&store.root(), config.arch, i64::from(config.bands), config.stem);
-        Self { config, store, backbone }
+        Self { config, store, backbone, training_kind: Kind::Float }
     }
 
     /// Loads a `curator.model` directory, or the copy of one inside an index.
@@ -117,13 +119,19 @@ impl Encoder {
         &self.store
     }
 
+    /// What the convolutions compute in while training; embedding is always in 32 bits.
+    pub fn train_in(&mut self, precision: Precision) {
+        self.training_kind = precision.kind(self.store.device());
+    }
+
     /// `[N, C, H, W]` pictures in 0…1 to `[N, D]` features, not normalised.
     ///
     /// # Errors
-    /// [`Error::Torch`] when the bands differ.
+    /// [`Error::Torch`] when the bands differ or the device's memory does not suffice.
     pub fn forward(&self, pictures: &Tensor, train: bool) -> Result<Tensor> {
         let input = batch::standardize(pictures, &self.config.mean, &self.config.std)?;
-        Ok(self.backbone.forward(&input, train))
+        let kind = if train { self.training_kind } else { Kind::Float };
+        self.backbone.forward(&input.f_to_kind(kind)?, train)
     }
 
     /// Embeds pictures of any size: `[N, D]`, L2-normalised, in the order given.
@@ -146,7 +154,7 @@ impl Encoder {
         no_grad(|| {
             let (size, bands) = (self.config.input_size, self.config.bands);
             let pictures = batch::to_tensor(samples, size, bands, self.store.device())?;
-            let features = loss::normalize(&self.forward(&pictures, false)?.to_kind(Kind::Float));
+            let features = loss::normalize(&self.forward(&pictures, false)?)?;
             let flat = features.f_to_device(Device::Cpu)?.f_contiguous()?.f_view([-1])?;
             Ok(Vec::<f32>::try_from(&flat)?)
         })
@@ -157,11 +165,6 @@ impl EncoderConfig {
     /// A configuration for RGB pictures with the stem that fits their size, normalised to mean ½.
     #[must_use]
     pub fn rgb(arch: Arch, input_size: u32) -> Self {
-        let embedding_size = match arch {
-            Arch::ResNet18 => 512,
-            Arch::ResNet50 => 2048,
-            Arch::MiniCnn => 128,
-        };
         Self {
             arch,
             stem: Stem::for_size(input_size),
@@ -169,7 +172,7 @@ impl EncoderConfig {
             input_size,
             mean: vec![0.5; 3],
             std: vec![0.25; 3],
-            embedding_size,
+            embedding_size: arch.features(),
             method: "none".into(),
             resolution: None,
         }

@@ -1,14 +1,16 @@
 //! Heads: what stands on the backbone during training and is thrown away after it.
 
-use tch::Tensor;
-use tch::nn::{self, Module, ModuleT};
+use tch::{Tensor, nn};
+
+use crate::Result;
+use crate::layer::{Linear, Norm};
 
 /// Linear layers with batch normalisation, ReLU between them.
 #[derive(Debug)]
 pub struct Mlp {
-    layers: Vec<(nn::Linear, nn::BatchNorm)>,
-    last: nn::Linear,
-    last_norm: Option<nn::BatchNorm>,
+    layers: Vec<(Linear, Norm)>,
+    last: Linear,
+    last_norm: Option<Norm>,
 }
 
 impl Mlp {
@@ -16,23 +18,17 @@ impl Mlp {
     /// learnt scale after the last layer.
     #[must_use]
     pub fn new(path: &nn::Path, sizes: &[i64], last_norm: bool) -> Self {
-        let norm = |path: nn::Path, size: i64, affine: bool| {
-            let config =
-                nn::BatchNormConfig { affine, ws_init: nn::Init::Const(1.0), ..Default::default() };
-            nn::batch_norm1d(path, size, config)
-        };
         let linear = |i: usize, bias: bool| {
-            let config = nn::LinearConfig { bias, ..Default::default() };
-            nn::linear(path / format!("linear{i}"), sizes[i], sizes[i + 1], config)
+            Linear::new(&(path / format!("linear{i}")), sizes[i], sizes[i + 1], bias)
         };
         let count = sizes.len() - 1;
         let layers = (0..count - 1)
-            .map(|i| (linear(i, false), norm(path / format!("norm{i}"), sizes[i + 1], true)))
+            .map(|i| (linear(i, false), Norm::new(&(path / format!("norm{i}")), sizes[i + 1])))
             .collect();
         Self {
             layers,
             last: linear(count - 1, !last_norm),
-            last_norm: last_norm.then(|| norm(path / "norm_last", sizes[count], false)),
+            last_norm: last_norm.then(|| Norm::plain(&(path / "norm_last"), sizes[count])),
         }
     }
 
@@ -55,18 +51,20 @@ impl Mlp {
     pub fn simsiam_prediction(path: &nn::Path, dim: i64) -> Self {
         Self::new(path, &[dim, dim / 4, dim], false)
     }
-}
 
-impl ModuleT for Mlp {
-    fn forward_t(&self, x: &Tensor, train: bool) -> Tensor {
+    /// `[N, C_in]` → `[N, C_out]`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Torch`] when the widths differ.
+    pub fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         let mut x = x.shallow_clone();
         for (linear, norm) in &self.layers {
-            x = norm.forward_t(&linear.forward(&x), train).relu();
+            x = norm.forward(&linear.forward(&x)?, train)?.f_relu_()?;
         }
-        let x = self.last.forward(&x);
+        let x = self.last.forward(&x)?;
         match &self.last_norm {
-            Some(norm) => norm.forward_t(&x, train),
-            None => x,
+            Some(norm) => norm.forward(&x, train),
+            None => Ok(x),
         }
     }
 }

@@ -12,13 +12,14 @@ pub mod device;
 pub mod encoder;
 pub mod error;
 pub mod head;
+mod layer;
 pub mod loss;
 mod minicnn;
 pub mod optimizer;
 mod resnet;
 
 pub use backbone::{Arch, Backbone};
-pub use device::{checks, device, set_threads};
+pub use device::{Precision, checks, device, set_threads};
 pub use encoder::{Encoder, EncoderConfig};
 pub use error::{Error, Result};
 pub use tch;

@@ -1,36 +1,50 @@
 //! Losses of self-supervised learning.
 
-use tch::{Kind, Tensor};
+use tch::{Kind, Reduction, Tensor};
 
-/// NT-Xent, the loss of SimCLR (Chen et al. 2020, equation 1, mean over both directions).
+use crate::Result;
+
+/// NT-Xent, the loss of SimCLR (Chen et al. 2020, <https://arxiv.org/abs/2002.05709>, equation 1, mean
+/// over both directions).
 ///
 /// `a` and `b` are the projections `[N, D]` of the two views, in the same order; `temperature` is τ.
-pub fn nt_xent(a: &Tensor, b: &Tensor, temperature: f64) -> Tensor {
+///
+/// # Errors
+/// [`crate::Error::Torch`] when the shapes differ.
+pub fn nt_xent(a: &Tensor, b: &Tensor, temperature: f64) -> Result<Tensor> {
     let n = a.size()[0];
-    let z = normalize(&Tensor::cat(&[a, b], 0)); // [2N, D]
-    let similarity = z.matmul(&z.tr()) / temperature; // [2N, 2N]
-    let own = Tensor::eye(2 * n, (Kind::Bool, z.device()));
-    let logits = similarity.masked_fill(&own, f64::NEG_INFINITY);
-    let index = Tensor::arange(2 * n, (Kind::Int64, z.device()));
-    let partner = (index + n).remainder(2 * n); // the other view of the same image
-    logits.cross_entropy_loss::<Tensor>(&partner, None, tch::Reduction::Mean, -100, 0.0)
+    let z = normalize(&Tensor::f_cat(&[a, b], 0)?)?; // [2N, D]
+    let similarity = z.f_matmul(&z.f_tr()?)?.f_div_scalar(temperature)?; // [2N, 2N]
+    let own = Tensor::f_eye(2 * n, (Kind::Bool, z.device()))?;
+    let logits = similarity.f_masked_fill(&own, f64::NEG_INFINITY)?;
+    // The partner of a view is the other view of the same image.
+    let partner: Vec<i64> = (n..2 * n).chain(0..n).collect();
+    let partner = Tensor::f_from_slice(&partner)?.f_to_device(z.device())?;
+    Ok(logits.f_cross_entropy_loss::<Tensor>(&partner, None, Reduction::Mean, -100, 0.0)?)
 }
 
-/// SimSiam's loss (Chen & He 2021, equations 1 and 2): the mean negative cosine between each view's
-/// prediction `[N, D]` and the other view's projection, through which no gradient flows.
-pub fn simsiam(p1: &Tensor, z1: &Tensor, p2: &Tensor, z2: &Tensor) -> Tensor {
-    let negative_cosine = |p: &Tensor, z: &Tensor| {
-        -(normalize(p) * normalize(&z.detach()))
-            .sum_dim_intlist(1, false, Kind::Float)
-            .mean(Kind::Float)
+/// SimSiam's loss (Chen & He 2021, <https://arxiv.org/abs/2011.10566>, equations 1 and 2): the mean
+/// negative cosine between each view's prediction `[N, D]` and the other view's projection, through
+/// which no gradient flows.
+///
+/// # Errors
+/// [`crate::Error::Torch`] when the shapes differ.
+pub fn simsiam(p1: &Tensor, z1: &Tensor, p2: &Tensor, z2: &Tensor) -> Result<Tensor> {
+    let cosine = |p: &Tensor, z: &Tensor| -> Result<Tensor> {
+        let product = normalize(p)?.f_mul(&normalize(&z.f_detach()?)?)?;
+        let rows = product.f_sum_dim_intlist(1, false, Kind::Float)?; // [N]
+        Ok(rows.f_mean(Kind::Float)?)
     };
-    negative_cosine(p1, z2) * 0.5 + negative_cosine(p2, z1) * 0.5
+    Ok(cosine(p1, z2)?.f_add(&cosine(p2, z1)?)?.f_mul_scalar(-0.5)?)
 }
 
 /// Rows `[N, D]` scaled to unit length.
-pub fn normalize(x: &Tensor) -> Tensor {
-    let norm = x.square().sum_dim_intlist(1, true, Kind::Float).sqrt().clamp_min(1e-12);
-    x / norm
+///
+/// # Errors
+/// [`crate::Error::Torch`] when there are no rows and columns.
+pub fn normalize(x: &Tensor) -> Result<Tensor> {
+    let square = x.f_square()?.f_sum_dim_intlist(1, true, Kind::Float)?;
+    Ok(x.f_div(&square.f_clamp_min(1e-24)?.f_sqrt()?)?)
 }
 
 #[cfg(test)]
@@ -67,7 +81,7 @@ mod tests {
         let tensor =
             |x: &[f64]| Tensor::from_slice(x).view([n as i64, d as i64]).to_kind(Kind::Float);
         for tau in [0.1, 0.5] {
-            let loss = f64::try_from(nt_xent(&tensor(&a), &tensor(&b), tau)).unwrap();
+            let loss = f64::try_from(nt_xent(&tensor(&a), &tensor(&b), tau).unwrap()).unwrap();
             let direct = nt_xent_direct(&a, &b, n, d, tau);
             assert!((loss - direct).abs() < 1e-4 * direct.abs(), "{loss} {direct}");
         }
@@ -77,7 +91,7 @@ mod tests {
     fn simsiam_is_minus_one_for_equal_directions_and_stops_the_gradient() {
         let z = Tensor::rand([4, 6], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let p = (&z.detach() * 3.0).set_requires_grad(true);
-        let loss = simsiam(&p, &z, &p, &z);
+        let loss = simsiam(&p, &z, &p, &z).unwrap();
         assert!((f64::try_from(&loss).unwrap() + 1.0).abs() < 1e-6);
         loss.backward();
         assert!(!z.grad().defined() && p.grad().defined());

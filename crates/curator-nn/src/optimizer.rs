@@ -37,6 +37,36 @@ struct Slot {
     second: Tensor,
 }
 
+impl Slot {
+    fn sgd(&mut self, gradient: Tensor, lr: f64, decay: f64) -> Result<()> {
+        let gradient = match decay {
+            0.0 => gradient,
+            _ => self.parameter.f_mul_scalar(decay)?.f_add_(&gradient)?,
+        };
+        let momentum = self.first.f_mul_scalar_(0.9)?.f_add_(&gradient)?;
+        let _ = self.parameter.f_add_(&momentum.f_mul_scalar(-lr)?)?;
+        Ok(())
+    }
+
+    fn adamw(&mut self, gradient: &Tensor, lr: f64, decay: f64, steps: i64) -> Result<()> {
+        let (beta1, beta2, epsilon) = (0.9_f64, 0.999_f64, 1e-8);
+        let correction1 = 1.0 - beta1.powi(steps as i32);
+        let correction2 = (1.0 - beta2.powi(steps as i32)).sqrt();
+        if decay > 0.0 {
+            let _ = self.parameter.f_mul_scalar_(1.0 - lr * decay)?;
+        }
+        let first = self.first.f_lerp_(gradient, 1.0 - beta1)?;
+        let second = self.second.f_lerp_(&gradient.f_square()?, 1.0 - beta2)?;
+        let scale = second
+            .f_sqrt()?
+            .f_div_scalar_(correction2)?
+            .f_add_scalar_(epsilon)?
+            .f_mul_scalar_(-correction1 / lr)?;
+        let _ = self.parameter.f_addcdiv_(&first, &scale)?;
+        Ok(())
+    }
+}
+
 /// Updates all trainable variables of its stores. Biases and normalisation parameters (all of one
 /// dimension) are excluded from weight decay.
 pub struct Optimizer {
@@ -83,39 +113,25 @@ impl Optimizer {
     }
 
     /// One update with learning rate `lr` from the gradients that are there.
-    pub fn step(&mut self, lr: f64) {
+    ///
+    /// # Errors
+    /// [`crate::Error::Torch`] when the device's memory does not suffice.
+    pub fn step(&mut self, lr: f64) -> Result<()> {
         self.steps += 1;
-        let (beta1, beta2, epsilon) = (0.9, 0.999, 1e-8);
-        let correction1 = 1.0 - f64::powi(beta1, self.steps as i32);
-        let correction2 = (1.0 - f64::powi(beta2, self.steps as i32)).sqrt();
+        let Self { rule, weight_decay, steps, slots } = self;
         no_grad(|| {
-            for slot in &mut self.slots {
-                let gradient = slot.parameter.grad();
-                if !gradient.defined() {
-                    continue;
-                }
-                let decay = if slot.decays { self.weight_decay } else { 0.0 };
-                match self.rule {
-                    Rule::Sgd => {
-                        let gradient =
-                            if decay > 0.0 { gradient + &slot.parameter * decay } else { gradient };
-                        let _ = slot.first.g_mul_scalar_(0.9).g_add_(&gradient);
-                        let _ = slot.parameter.g_add_(&(&slot.first * -lr));
-                    }
-                    Rule::AdamW => {
-                        if decay > 0.0 {
-                            let _ = slot.parameter.g_mul_scalar_(1.0 - lr * decay);
-                        }
-                        let _ =
-                            slot.first.g_mul_scalar_(beta1).g_add_(&(&gradient * (1.0 - beta1)));
-                        let squared = gradient.square() * (1.0 - beta2);
-                        let _ = slot.second.g_mul_scalar_(beta2).g_add_(&squared);
-                        let scale = slot.second.sqrt() / correction2 + epsilon;
-                        let _ = slot.parameter.g_add_(&(&slot.first / scale * (-lr / correction1)));
+            for slot in slots {
+                let gradient = slot.parameter.f_grad()?;
+                if gradient.defined() {
+                    let decay = if slot.decays { *weight_decay } else { 0.0 };
+                    match rule {
+                        Rule::Sgd => slot.sgd(gradient, lr, decay)?,
+                        Rule::AdamW => slot.adamw(&gradient, lr, decay, *steps)?,
                     }
                 }
             }
-        });
+            Ok(())
+        })
     }
 
     /// The state as named tensors.
@@ -165,7 +181,7 @@ mod tests {
             .map(|_| {
                 optimizer.zero_grad();
                 w.square().sum(Kind::Float).backward();
-                optimizer.step(lr);
+                optimizer.step(lr).unwrap();
                 w.double_value(&[0, 0])
             })
             .collect()

@@ -1,47 +1,29 @@
 //! Residual networks (He et al. 2016, <https://arxiv.org/abs/1512.03385>, table 1), with the stride
 //! in the 3×3 convolution of a bottleneck as torchvision has it, and torchvision's parameter names.
 
-use tch::nn::{self, Init, ModuleT};
-use tch::{Kind, Tensor};
+use tch::{Kind, Tensor, nn};
 
+use crate::Result;
 use crate::backbone::Stem;
+use crate::layer::{Conv, Norm};
 
-/// Kaiming normal for ReLU, fan out, as torchvision initialises convolutions.
-const KAIMING: Init = Init::Kaiming {
-    dist: nn::init::NormalOrUniform::Normal,
-    fan: nn::init::FanInOut::FanOut,
-    non_linearity: nn::init::NonLinearity::ReLU,
-};
-
-/// A convolution without bias.
-fn conv(path: nn::Path, c_in: i64, c_out: i64, size: i64, stride: i64) -> nn::Conv2D {
-    let config = nn::ConvConfig {
-        stride,
-        padding: size / 2,
-        bias: false,
-        ws_init: KAIMING,
-        ..Default::default()
-    };
-    nn::conv2d(path, c_in, c_out, size, config)
-}
-
-/// A batch normalisation whose scale starts at `scale`.
-pub(crate) fn batch_norm(path: nn::Path, channels: i64, scale: f64) -> nn::BatchNorm {
-    let config = nn::BatchNormConfig { ws_init: Init::Const(scale), ..Default::default() };
-    nn::batch_norm2d(path, channels, config)
-}
+/// A convolution and its normalisation.
+type Pair = (Conv, Norm);
 
 #[derive(Debug)]
 struct Block {
-    layers: Vec<(nn::Conv2D, nn::BatchNorm)>,
-    downsample: Option<(nn::Conv2D, nn::BatchNorm)>,
+    layers: Vec<Pair>,
+    downsample: Option<Pair>,
 }
 
 impl Block {
     fn basic(path: &nn::Path, c_in: i64, c_out: i64, stride: i64) -> Self {
         let layers = vec![
-            (conv(path / "conv1", c_in, c_out, 3, stride), batch_norm(path / "bn1", c_out, 1.0)),
-            (conv(path / "conv2", c_out, c_out, 3, 1), batch_norm(path / "bn2", c_out, 1.0)),
+            (
+                Conv::new(&(path / "conv1"), c_in, c_out, 3, stride),
+                Norm::new(&(path / "bn1"), c_out),
+            ),
+            (Conv::new(&(path / "conv2"), c_out, c_out, 3, 1), Norm::new(&(path / "bn2"), c_out)),
         ];
         Self { layers, downsample: downsample(path, c_in, c_out, stride) }
     }
@@ -49,47 +31,43 @@ impl Block {
     fn bottleneck(path: &nn::Path, c_in: i64, c_out: i64, stride: i64) -> Self {
         let inner = c_out / 4;
         let layers = vec![
-            (conv(path / "conv1", c_in, inner, 1, 1), batch_norm(path / "bn1", inner, 1.0)),
-            (conv(path / "conv2", inner, inner, 3, stride), batch_norm(path / "bn2", inner, 1.0)),
-            (conv(path / "conv3", inner, c_out, 1, 1), batch_norm(path / "bn3", c_out, 1.0)),
+            (Conv::new(&(path / "conv1"), c_in, inner, 1, 1), Norm::new(&(path / "bn1"), inner)),
+            (
+                Conv::new(&(path / "conv2"), inner, inner, 3, stride),
+                Norm::new(&(path / "bn2"), inner),
+            ),
+            (Conv::new(&(path / "conv3"), inner, c_out, 1, 1), Norm::new(&(path / "bn3"), c_out)),
         ];
         Self { layers, downsample: downsample(path, c_in, c_out, stride) }
     }
-}
 
-fn downsample(
-    path: &nn::Path,
-    c_in: i64,
-    c_out: i64,
-    stride: i64,
-) -> Option<(nn::Conv2D, nn::BatchNorm)> {
-    (stride != 1 || c_in != c_out).then(|| {
-        let path = path / "downsample";
-        (conv(&path / "0", c_in, c_out, 1, stride), batch_norm(&path / "1", c_out, 1.0))
-    })
-}
-
-impl ModuleT for Block {
-    fn forward_t(&self, x: &Tensor, train: bool) -> Tensor {
+    fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         let mut y = x.shallow_clone();
         for (i, (conv, norm)) in self.layers.iter().enumerate() {
-            y = y.apply(conv).apply_t(norm, train);
+            y = norm.forward(&conv.forward(&y)?, train)?;
             if i + 1 < self.layers.len() {
-                y = y.relu_();
+                y = y.f_relu_()?;
             }
         }
-        let shortcut = match &self.downsample {
-            Some((conv, norm)) => x.apply(conv).apply_t(norm, train),
-            None => x.shallow_clone(),
+        let mut sum = match &self.downsample {
+            Some((conv, norm)) => y.f_add(&norm.forward(&conv.forward(x)?, train)?)?,
+            None => y.f_add(x)?,
         };
-        (y + shortcut).relu_()
+        Ok(sum.f_relu_()?)
     }
+}
+
+fn downsample(path: &nn::Path, c_in: i64, c_out: i64, stride: i64) -> Option<Pair> {
+    (stride != 1 || c_in != c_out).then(|| {
+        let path = path / "downsample";
+        (Conv::new(&(&path / "0"), c_in, c_out, 1, stride), Norm::new(&(&path / "1"), c_out))
+    })
 }
 
 /// A residual network up to and including its global average pooling.
 #[derive(Debug)]
 pub(crate) struct ResNet {
-    stem: (nn::Conv2D, nn::BatchNorm),
+    stem: Pair,
     pool: bool,
     blocks: Vec<Block>,
 }
@@ -104,7 +82,7 @@ impl ResNet {
         block: fn(&nn::Path, i64, i64, i64) -> Block,
     ) -> Self {
         let size = if stem == Stem::Large { 7 } else { 3 };
-        let first = conv(path / "conv1", bands, 64, size, 2);
+        let first = Conv::new(&(path / "conv1"), bands, 64, size, 2);
         let mut blocks = Vec::new();
         let mut c_in = 64;
         for (stage, depth) in depths.into_iter().enumerate() {
@@ -116,21 +94,21 @@ impl ResNet {
                 c_in = c_out;
             }
         }
-        let stem_layers = (first, batch_norm(path / "bn1", 64, 1.0));
-        Self { stem: stem_layers, pool: stem == Stem::Large, blocks }
+        let stem_pair = (first, Norm::new(&(path / "bn1"), 64));
+        Self { stem: stem_pair, pool: stem == Stem::Large, blocks }
     }
-}
 
-impl ModuleT for ResNet {
-    fn forward_t(&self, x: &Tensor, train: bool) -> Tensor {
-        let mut x = x.apply(&self.stem.0).apply_t(&self.stem.1, train).relu_();
+    /// `[N, C, H, W]` → `[N, D]`.
+    pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let (conv, norm) = &self.stem;
+        let mut x = norm.forward(&conv.forward(x)?, train)?.f_relu_()?;
         if self.pool {
-            x = x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
+            x = x.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
         }
         for block in &self.blocks {
-            x = block.forward_t(&x, train);
+            x = block.forward(&x, train)?;
         }
-        x.mean_dim([2, 3].as_slice(), false, Kind::Float) // [N, D]
+        Ok(x.f_mean_dim([2, 3].as_slice(), false, Kind::Float)?) // [N, D]
     }
 }
 
@@ -161,7 +139,7 @@ mod tests {
             assert!(names.contains_key(name), "{name}");
         }
         let images = Tensor::zeros([2, 3, 64, 64], (Kind::Float, Device::Cpu));
-        assert_eq!(network.forward_t(&images, false).size(), [2, 512]);
+        assert_eq!(network.forward(&images, false).unwrap().size(), [2, 512]);
     }
 
     #[test]

@@ -1,0 +1,101 @@
+//! Layers that compute in the kind of their input: with 16-bit pictures the convolutions run in 16 bits
+//! and the weights stay in 32, so that small updates are not lost (Micikevicius et al. 2018,
+//! <https://arxiv.org/abs/1710.03740>). None of them panics: running out of a GPU's memory is an error.
+
+use tch::nn::{self, Init};
+use tch::{Kind, Tensor};
+
+use crate::Result;
+
+/// Kaiming normal for ReLU, fan out, as torchvision initialises convolutions.
+const KAIMING: Init = Init::Kaiming {
+    dist: nn::init::NormalOrUniform::Normal,
+    fan: nn::init::FanInOut::FanOut,
+    non_linearity: nn::init::NonLinearity::ReLU,
+};
+
+/// A convolution with square kernels, padded so that stride 1 keeps the size.
+#[derive(Debug)]
+pub(crate) struct Conv {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    stride: i64,
+    padding: i64,
+}
+
+impl Conv {
+    /// A convolution without bias, for a normalisation to follow.
+    pub(crate) fn new(path: &nn::Path, c_in: i64, c_out: i64, size: i64, stride: i64) -> Self {
+        let weight = path.var("weight", &[c_out, c_in, size, size], KAIMING);
+        Self { weight, bias: None, stride, padding: size / 2 }
+    }
+
+    /// A convolution with a bias that starts at zero.
+    pub(crate) fn biased(path: &nn::Path, c_in: i64, c_out: i64, size: i64, stride: i64) -> Self {
+        let bias = Some(path.var("bias", &[c_out], Init::Const(0.0)));
+        Self { bias, ..Self::new(path, c_in, c_out, size, stride) }
+    }
+
+    /// `[N, C_in, H, W]` → `[N, C_out, H/stride, W/stride]`.
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let weight = self.weight.f_to_kind(x.kind())?;
+        let bias = self.bias.as_ref().map(|b| b.f_to_kind(x.kind())).transpose()?;
+        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
+        Ok(x.f_conv2d(&weight, bias, stride, padding, [1, 1], 1)?)
+    }
+}
+
+/// A batch normalisation over `[N, C]` or `[N, C, H, W]`.
+#[derive(Debug)]
+pub(crate) struct Norm {
+    learnt: Option<(Tensor, Tensor)>,
+    running_mean: Tensor,
+    running_var: Tensor,
+}
+
+impl Norm {
+    /// With learnt scale, from 1, and shift, from 0.
+    pub(crate) fn new(path: &nn::Path, channels: i64) -> Self {
+        let weight = path.var("weight", &[channels], Init::Const(1.0));
+        let bias = path.var("bias", &[channels], Init::Const(0.0));
+        Self { learnt: Some((weight, bias)), ..Self::plain(path, channels) }
+    }
+
+    /// Without learnt scale and shift.
+    pub(crate) fn plain(path: &nn::Path, channels: i64) -> Self {
+        Self {
+            learnt: None,
+            running_mean: path.zeros_no_train("running_mean", &[channels]),
+            running_var: path.ones_no_train("running_var", &[channels]),
+        }
+    }
+
+    /// Normalises by the batch's statistics in training, by the running ones otherwise.
+    pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let (weight, bias) = self.learnt.as_ref().map(|(w, b)| (w, b)).unzip();
+        let running = (Some(&self.running_mean), Some(&self.running_var));
+        Ok(x.f_batch_norm(weight, bias, running.0, running.1, train, 0.1, 1e-5, true)?)
+    }
+}
+
+/// A linear layer; it computes in 32 bits.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Linear {
+    /// Initialised as PyTorch does: uniform within 1/√c_in.
+    pub(crate) fn new(path: &nn::Path, c_in: i64, c_out: i64, bias: bool) -> Self {
+        let bound = 1.0 / (c_in as f64).sqrt();
+        let uniform = Init::Uniform { lo: -bound, up: bound };
+        let weight = path.var("weight", &[c_out, c_in], uniform);
+        Self { weight, bias: bias.then(|| path.var("bias", &[c_out], uniform)) }
+    }
+
+    /// `[N, C_in]` → `[N, C_out]`.
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.f_to_kind(Kind::Float)?.f_linear(&self.weight, self.bias.as_ref())?)
+    }
+}

@@ -45,10 +45,10 @@ struct TrainArgs {
     /// Where the model goes
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// simclr or simsiam
+    /// simclr, simsiam or vicreg
     #[arg(long, default_value = "simclr")]
     method: Method,
-    /// resnet18, resnet50 or minicnn
+    /// resnet18, resnet34, resnet50, vit-tiny, minicnn, or minicnn-N for N features
     #[arg(long, default_value = "resnet18")]
     arch: Arch,
     /// Resize images to this many pixels a side
@@ -63,13 +63,13 @@ struct TrainArgs {
     /// Images of a step
     #[arg(long, default_value_t = 128)]
     batch_size: usize,
-    /// Peak learning rate [default: 0.001 for adamw, 0.06 for sgd, both at batch 128, growing with its root]
+    /// Peak learning rate [default: 0.001 for adamw and adam, 0.06 for sgd, 1 for lars, at batch 128, growing with its root]
     #[arg(long)]
     lr: Option<f64>,
     /// Temperature of SimCLR's loss
     #[arg(long, default_value_t = 0.2)]
     temperature: f64,
-    /// adamw or sgd
+    /// adamw, adam, sgd or lars
     #[arg(long, default_value = "adamw")]
     optimizer: Rule,
     /// Weight decay; biases and normalisations are excluded
@@ -117,8 +117,9 @@ struct EvaluateArgs {
 impl TrainArgs {
     fn config(&self) -> TrainConfig {
         let base = match self.optimizer {
-            Rule::AdamW => 1e-3,
+            Rule::AdamW | Rule::Adam => 1e-3,
             Rule::Sgd => 6e-2,
+            Rule::Lars => 1.0,
         };
         TrainConfig {
             method: self.method,

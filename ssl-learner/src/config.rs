@@ -13,6 +13,8 @@ pub enum Method {
     SimClr,
     /// Predict one view from the other (Chen & He 2021).
     SimSiam,
+    /// Agree, vary and say different things (Bardes et al. 2022).
+    VicReg,
 }
 
 impl Method {
@@ -22,6 +24,7 @@ impl Method {
         match self {
             Self::SimClr => "simclr",
             Self::SimSiam => "simsiam",
+            Self::VicReg => "vicreg",
         }
     }
 }
@@ -33,7 +36,8 @@ impl std::str::FromStr for Method {
         match text {
             "simclr" => Ok(Self::SimClr),
             "simsiam" => Ok(Self::SimSiam),
-            _ => Err("use simclr or simsiam".into()),
+            "vicreg" => Ok(Self::VicReg),
+            _ => Err("use simclr, simsiam or vicreg".into()),
         }
     }
 }

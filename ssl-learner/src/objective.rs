@@ -16,6 +16,7 @@ pub(crate) struct Objective {
 enum Heads {
     SimClr { projection: Mlp, temperature: f64 },
     SimSiam { projection: Mlp, prediction: Mlp },
+    VicReg { expander: Mlp },
 }
 
 impl Objective {
@@ -32,6 +33,9 @@ impl Objective {
                 projection: Mlp::simsiam_projection(&(&root / "projection"), dim),
                 prediction: Mlp::simsiam_prediction(&(&root / "prediction"), dim),
             },
+            Method::VicReg => {
+                Heads::VicReg { expander: Mlp::vicreg_expander(&(&root / "expander"), dim) }
+            }
         };
         Self { store, heads }
     }
@@ -52,12 +56,24 @@ impl Objective {
         first: &Tensor,
         second: &Tensor,
     ) -> Result<Tensor> {
+        let together = |head: &Mlp| -> Result<(Tensor, Tensor)> {
+            let views = Tensor::f_cat(&[first, second], 0).map_err(curator_nn::Error::from)?;
+            let features = encoder.forward(&views, true)?; // [2N, D]
+            let projected = head.forward(&features, true)?; // [2N, P]
+            let view = |i| {
+                let n = first.size()[0];
+                projected.f_narrow(0, i * n, n).map_err(curator_nn::Error::from)
+            };
+            Ok((view(0)?, view(1)?))
+        };
         match &self.heads {
             Heads::SimClr { projection, temperature } => {
-                let views = Tensor::f_cat(&[first, second], 0).map_err(curator_nn::Error::from)?;
-                let features = encoder.forward(&views, true)?; // [2N, D]
-                let projected = projection.forward(&features, true)?.chunk(2, 0);
-                Ok(loss::nt_xent(&projected[0], &projected[1], *temperature)?)
+                let (a, b) = together(projection)?;
+                Ok(loss::nt_xent(&a, &b, *temperature)?)
+            }
+            Heads::VicReg { expander } => {
+                let (a, b) = together(expander)?;
+                Ok(loss::vicreg(&a, &b)?)
             }
             Heads::SimSiam { projection, prediction } => {
                 let one = |view: &Tensor| -> Result<(Tensor, Tensor)> {

@@ -5,18 +5,24 @@ use tch::{Tensor, nn};
 
 use crate::minicnn::{self, MiniCnn};
 use crate::resnet::{self, ResNet};
+use crate::vit::{self, Vit};
 use crate::{Result, batch};
 
-/// An architecture.
+/// An architecture. Its text, in files and flags, is its name in lower case; `minicnn-40` has 40
+/// features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String", into = "String")]
 pub enum Arch {
     /// He et al. 2016, 18 layers, 512 features.
     ResNet18,
+    /// He et al. 2016, 34 layers, 512 features.
+    ResNet34,
     /// He et al. 2016, 50 layers, 2048 features.
     ResNet50,
-    /// Five small convolutions, 128 features.
-    MiniCnn,
+    /// Four small convolutions and so many features, 128 unless said otherwise.
+    MiniCnn(u16),
+    /// Vision transformer of 12 layers, 192 features (Touvron et al. 2021, DeiT-Ti).
+    VitTiny,
 }
 
 impl Arch {
@@ -24,9 +30,10 @@ impl Arch {
     #[must_use]
     pub fn features(self) -> u32 {
         match self {
-            Self::ResNet18 => 512,
+            Self::ResNet18 | Self::ResNet34 => 512,
             Self::ResNet50 => 2048,
-            Self::MiniCnn => minicnn::FEATURES as u32,
+            Self::MiniCnn(features) => u32::from(features),
+            Self::VitTiny => vit::DIM as u32,
         }
     }
 }
@@ -35,30 +42,82 @@ impl std::str::FromStr for Arch {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let usage = || "use resnet18, resnet34, resnet50, minicnn, minicnn-N or vit-tiny".into();
         match text {
             "resnet18" => Ok(Self::ResNet18),
+            "resnet34" => Ok(Self::ResNet34),
             "resnet50" => Ok(Self::ResNet50),
-            "minicnn" => Ok(Self::MiniCnn),
-            _ => Err("use resnet18, resnet50 or minicnn".into()),
+            "minicnn" => Ok(Self::MiniCnn(128)),
+            "vit-tiny" => Ok(Self::VitTiny),
+            _ => match text.strip_prefix("minicnn-").map(str::parse) {
+                Some(Ok(features @ 1..=8192)) => Ok(Self::MiniCnn(features)),
+                _ => Err(usage()),
+            },
         }
     }
 }
 
-/// The first layers of a ResNet.
+impl std::fmt::Display for Arch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ResNet18 => f.write_str("resnet18"),
+            Self::ResNet34 => f.write_str("resnet34"),
+            Self::ResNet50 => f.write_str("resnet50"),
+            Self::MiniCnn(128) => f.write_str("minicnn"),
+            Self::MiniCnn(features) => write!(f, "minicnn-{features}"),
+            Self::VitTiny => f.write_str("vit-tiny"),
+        }
+    }
+}
+
+impl TryFrom<String> for Arch {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Arch> for String {
+    fn from(arch: Arch) -> Self {
+        arch.to_string()
+    }
+}
+
+/// The first layers of a network: how soon it gives up resolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stem {
-    /// 7×7 convolution with stride 2 and pooling: a quarter of the resolution (ImageNet).
+    /// ResNet: 7×7 convolution with stride 2 and pooling, a quarter of the resolution (ImageNet).
+    /// Transformer: patches of 16 pixels.
     Large,
-    /// 3×3 convolution with stride 2, no pooling: half the resolution, for pictures up to 48 pixels.
+    /// ResNet: 3×3 convolution with stride 2, no pooling, half the resolution, for pictures up to 48
+    /// pixels. Transformer: patches of 8 pixels.
     Small,
+    /// ResNet: 3×3 convolution with stride 1, no pooling, the whole resolution (CIFAR). Transformer:
+    /// patches of 4 pixels.
+    Tiny,
 }
 
 impl Stem {
     /// The stem that fits a picture's side in pixels.
     #[must_use]
-    pub fn for_size(pixels: u32) -> Self {
-        if pixels <= 48 { Self::Small } else { Self::Large }
+    pub fn for_size(arch: Arch, pixels: u32) -> Self {
+        let small = if arch == Arch::VitTiny { 128 } else { 48 };
+        if pixels <= small { Self::Small } else { Self::Large }
+    }
+}
+
+impl std::str::FromStr for Stem {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "large" => Ok(Self::Large),
+            "small" => Ok(Self::Small),
+            "tiny" => Ok(Self::Tiny),
+            _ => Err("use large, small or tiny".into()),
+        }
     }
 }
 
@@ -72,16 +131,22 @@ pub struct Backbone {
 enum Network {
     ResNet(ResNet),
     MiniCnn(MiniCnn),
+    Vit(Vit),
 }
 
 impl Backbone {
-    /// Builds the network's variables below `path`, with torchvision's names.
+    /// Builds the network's variables below `path`, with torchvision's and timm's names, for pictures
+    /// of `bands` bands and `size` pixels a side (which only a transformer depends on).
     #[must_use]
-    pub fn new(path: &nn::Path, arch: Arch, bands: i64, stem: Stem) -> Self {
+    pub fn new(path: &nn::Path, arch: Arch, bands: i64, stem: Stem, size: i64) -> Self {
         let network = match arch {
             Arch::ResNet18 => Network::ResNet(resnet::resnet18(path, bands, stem)),
+            Arch::ResNet34 => Network::ResNet(resnet::resnet34(path, bands, stem)),
             Arch::ResNet50 => Network::ResNet(resnet::resnet50(path, bands, stem)),
-            Arch::MiniCnn => Network::MiniCnn(minicnn::minicnn(path, bands)),
+            Arch::MiniCnn(features) => {
+                Network::MiniCnn(minicnn::minicnn(path, bands, i64::from(features)))
+            }
+            Arch::VitTiny => Network::Vit(vit::tiny(path, bands, stem, size)),
         };
         Self { network }
     }
@@ -96,6 +161,7 @@ impl Backbone {
         match &self.network {
             Network::ResNet(network) => network.forward(&images, train),
             Network::MiniCnn(network) => network.forward(&images),
+            Network::Vit(network) => network.forward(&images),
         }
     }
 }

@@ -52,8 +52,8 @@ impl Encoder {
     pub fn init(config: EncoderConfig, seed: u64, device: Device) -> Self {
         tch::manual_seed(i64::from_ne_bytes(seed.to_ne_bytes()));
         let store = nn::VarStore::new(device);
-        let backbone =
-            Backbone::new(&store.root(), config.arch, i64::from(config.bands), config.stem);
+        let (bands, size) = (i64::from(config.bands), i64::from(config.input_size));
+        let backbone = Backbone::new(&store.root(), config.arch, bands, config.stem, size);
         Self { config, store, backbone, training_kind: Kind::Float }
     }
 
@@ -167,7 +167,7 @@ impl EncoderConfig {
     pub fn rgb(arch: Arch, input_size: u32) -> Self {
         Self {
             arch,
-            stem: Stem::for_size(input_size),
+            stem: Stem::for_size(arch, input_size),
             bands: 3,
             input_size,
             mean: vec![0.5; 3],
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn weights_of_another_architecture_are_refused() {
         let dir = tempfile::tempdir().unwrap();
-        Encoder::init(EncoderConfig::rgb(Arch::MiniCnn, 32), 7, Device::Cpu)
+        Encoder::init(EncoderConfig::rgb(Arch::MiniCnn(128), 32), 7, Device::Cpu)
             .save(dir.path())
             .unwrap();
         let text = std::fs::read_to_string(dir.path().join(CONFIG)).unwrap();

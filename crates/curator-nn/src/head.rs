@@ -52,6 +52,14 @@ impl Mlp {
         Self::new(path, &[dim, dim / 4, dim], false)
     }
 
+    /// VICReg's expander: three layers of four times the features' width, at most 8192 (Bardes et al.
+    /// 2022, section 4.2, which uses 8192).
+    #[must_use]
+    pub fn vicreg_expander(path: &nn::Path, dim: i64) -> Self {
+        let wide = (4 * dim).min(8192);
+        Self::new(path, &[dim, wide, wide, wide], false)
+    }
+
     /// `[N, C_in]` → `[N, C_out]`.
     ///
     /// # Errors

@@ -7,6 +7,14 @@ use tch::{Kind, Tensor};
 
 use crate::Result;
 
+/// The kind to add up in: 32 bits for 16-bit numbers, their own for wider ones.
+pub(crate) fn wide(kind: Kind) -> Kind {
+    match kind {
+        Kind::Half | Kind::BFloat16 => Kind::Float,
+        kind => kind,
+    }
+}
+
 /// Kaiming normal for ReLU, fan out, as torchvision initialises convolutions.
 const KAIMING: Init = Init::Kaiming {
     dist: nn::init::NormalOrUniform::Normal,
@@ -78,7 +86,7 @@ impl Norm {
     }
 }
 
-/// A linear layer; it computes in 32 bits.
+/// A linear layer; it computes in no fewer than 32 bits.
 #[derive(Debug)]
 pub(crate) struct Linear {
     weight: Tensor,
@@ -94,8 +102,41 @@ impl Linear {
         Self { weight, bias: bias.then(|| path.var("bias", &[c_out], uniform)) }
     }
 
+    /// With a bias from 0 and other weights, as in transformers.
+    pub(crate) fn normal(path: &nn::Path, c_in: i64, c_out: i64, init: Init) -> Self {
+        let weight = path.var("weight", &[c_out, c_in], init);
+        Self { weight, bias: Some(path.var("bias", &[c_out], Init::Const(0.0))) }
+    }
+
     /// `[N, C_in]` → `[N, C_out]`.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.f_to_kind(Kind::Float)?.f_linear(&self.weight, self.bias.as_ref())?)
+        Ok(x.f_to_kind(wide(x.kind()))?.f_linear(&self.weight, self.bias.as_ref())?)
+    }
+
+    /// The same with the product in another kind, which the result has.
+    pub(crate) fn forward_in(&self, x: &Tensor, kind: Kind) -> Result<Tensor> {
+        let bias = self.bias.as_ref().map(|b| b.f_to_kind(kind)).transpose()?;
+        Ok(x.f_to_kind(kind)?.f_linear(&self.weight.f_to_kind(kind)?, bias)?)
+    }
+}
+
+/// A normalisation of each row `[…, C]` with learnt scale and shift, ε = 1e-6 as in timm.
+#[derive(Debug)]
+pub(crate) struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl LayerNorm {
+    /// Scale from 1, shift from 0.
+    pub(crate) fn new(path: &nn::Path, channels: i64) -> Self {
+        let weight = path.var("weight", &[channels], Init::Const(1.0));
+        Self { weight, bias: path.var("bias", &[channels], Init::Const(0.0)) }
+    }
+
+    /// The same shape.
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let shape = self.weight.size();
+        Ok(x.f_layer_norm(shape, Some(&self.weight), Some(&self.bias), 1e-6, false)?)
     }
 }

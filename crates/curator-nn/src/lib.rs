@@ -17,6 +17,8 @@ pub mod loss;
 mod minicnn;
 pub mod optimizer;
 mod resnet;
+mod rule;
+mod vit;
 
 pub use backbone::{Arch, Backbone};
 pub use device::{Precision, checks, device, set_threads};

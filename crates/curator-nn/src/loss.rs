@@ -3,6 +3,7 @@
 use tch::{Kind, Reduction, Tensor};
 
 use crate::Result;
+use crate::layer::wide;
 
 /// NT-Xent, the loss of SimCLR (Chen et al. 2020, <https://arxiv.org/abs/2002.05709>, equation 1, mean
 /// over both directions).
@@ -30,12 +31,46 @@ pub fn nt_xent(a: &Tensor, b: &Tensor, temperature: f64) -> Result<Tensor> {
 /// # Errors
 /// [`crate::Error::Torch`] when the shapes differ.
 pub fn simsiam(p1: &Tensor, z1: &Tensor, p2: &Tensor, z2: &Tensor) -> Result<Tensor> {
+    simsiam_through(p1, &z1.f_detach()?, p2, &z2.f_detach()?)
+}
+
+/// The same with the gradient flowing through the projections too, which lets everything collapse to
+/// one point (ibid., section 4.1): for showing what collapse looks like.
+///
+/// # Errors
+/// [`crate::Error::Torch`] when the shapes differ.
+pub fn simsiam_through(p1: &Tensor, z1: &Tensor, p2: &Tensor, z2: &Tensor) -> Result<Tensor> {
     let cosine = |p: &Tensor, z: &Tensor| -> Result<Tensor> {
-        let product = normalize(p)?.f_mul(&normalize(&z.f_detach()?)?)?;
-        let rows = product.f_sum_dim_intlist(1, false, Kind::Float)?; // [N]
-        Ok(rows.f_mean(Kind::Float)?)
+        let product = normalize(p)?.f_mul(&normalize(z)?)?;
+        let rows = product.f_sum_dim_intlist(1, false, wide(product.kind()))?; // [N]
+        Ok(rows.f_mean(rows.kind())?)
     };
     Ok(cosine(p1, z2)?.f_add(&cosine(p2, z1)?)?.f_mul_scalar(-0.5)?)
+}
+
+/// VICReg's loss (Bardes et al. 2022, <https://arxiv.org/abs/2105.04906>, equations 1 to 6, with the
+/// paper's λ = μ = 25, ν = 1) of the expanded views `[N, D]`: the views of an image agree, every
+/// dimension varies over the batch, and no two dimensions say the same. It needs no negatives, and N
+/// of at least 2.
+///
+/// # Errors
+/// [`crate::Error::Torch`] when the shapes differ.
+pub fn vicreg(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let (n, d) = (a.size()[0] as f64, a.size()[1] as f64);
+    let spread = |z: &Tensor| -> Result<(Tensor, Tensor)> {
+        let centered = z.f_sub(&z.f_mean_dim([0_i64].as_slice(), true, z.kind())?)?;
+        let covariance = centered.f_tr()?.f_matmul(&centered)?.f_div_scalar(n - 1.0)?; // [D, D]
+        let variances = covariance.f_diagonal(0, 0, 1)?; // [D]
+        let deviation = variances.f_add_scalar(1e-4)?.f_sqrt()?;
+        let hinge = deviation.f_neg()?.f_add_scalar(1.0)?.f_relu()?.f_mean(z.kind())?;
+        let all = covariance.f_square()?.f_sum(z.kind())?;
+        let off_diagonal = all.f_sub(&variances.f_square()?.f_sum(z.kind())?)?;
+        Ok((hinge, off_diagonal.f_div_scalar(d)?))
+    };
+    let ((hinge_a, off_a), (hinge_b, off_b)) = (spread(a)?, spread(b)?);
+    let agreement = a.f_mse_loss(b, Reduction::Mean)?.f_mul_scalar(25.0)?;
+    let variance = hinge_a.f_add(&hinge_b)?.f_mul_scalar(12.5)?;
+    Ok(agreement.f_add(&variance)?.f_add(&off_a)?.f_add(&off_b)?)
 }
 
 /// Rows `[N, D]` scaled to unit length.
@@ -43,7 +78,7 @@ pub fn simsiam(p1: &Tensor, z1: &Tensor, p2: &Tensor, z2: &Tensor) -> Result<Ten
 /// # Errors
 /// [`crate::Error::Torch`] when there are no rows and columns.
 pub fn normalize(x: &Tensor) -> Result<Tensor> {
-    let square = x.f_square()?.f_sum_dim_intlist(1, true, Kind::Float)?;
+    let square = x.f_square()?.f_sum_dim_intlist(1, true, wide(x.kind()))?;
     Ok(x.f_div(&square.f_clamp_min(1e-24)?.f_sqrt()?)?)
 }
 

@@ -5,9 +5,6 @@ use tch::{Tensor, nn};
 use crate::Result;
 use crate::layer::{Conv, Linear};
 
-/// Features it ends with.
-pub(crate) const FEATURES: i64 = 128;
-
 /// conv 16 · pool · conv 32 · pool · conv 48 · adaptive pool to 16×16 · conv 64 · pool · linear.
 #[derive(Debug)]
 pub(crate) struct MiniCnn {
@@ -15,8 +12,8 @@ pub(crate) struct MiniCnn {
     linear: Linear,
 }
 
-/// Builds the network.
-pub(crate) fn minicnn(path: &nn::Path, bands: i64) -> MiniCnn {
+/// Builds the network for so many features.
+pub(crate) fn minicnn(path: &nn::Path, bands: i64, features: i64) -> MiniCnn {
     let conv = |name: &str, c_in, c_out, size, stride| {
         Conv::biased(&(path / name), c_in, c_out, size, stride)
     };
@@ -27,7 +24,7 @@ pub(crate) fn minicnn(path: &nn::Path, bands: i64) -> MiniCnn {
             conv("conv3", 32, 48, 3, 2),
             conv("conv4", 48, 64, 5, 2),
         ],
-        linear: Linear::new(&(path / "linear"), 64 * 4 * 4, FEATURES, true),
+        linear: Linear::new(&(path / "linear"), 64 * 4 * 4, features, true),
     }
 }
 
@@ -53,10 +50,10 @@ mod tests {
     #[test]
     fn any_size_from_32_pixels_gives_features() {
         let store = nn::VarStore::new(Device::Cpu);
-        let network = minicnn(&store.root(), 3);
+        let network = minicnn(&store.root(), 3, 40);
         for size in [32, 64, 150] {
             let images = Tensor::zeros([2, 3, size, size], (Kind::Float, Device::Cpu));
-            assert_eq!(network.forward(&images).unwrap().size(), [2, FEATURES]);
+            assert_eq!(network.forward(&images).unwrap().size(), [2, 40]);
         }
     }
 }

@@ -1,70 +1,20 @@
 //! Optimisers whose whole state can be saved, so that a continued run equals an uninterrupted one.
 
-use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, nn, no_grad};
 
+pub use crate::rule::Rule;
+
 use crate::Result;
-
-/// An update rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Rule {
-    /// Stochastic gradient descent with momentum 0.9, as PyTorch defines it.
-    Sgd,
-    /// Adam (Kingma & Ba 2015) with decoupled weight decay (Loshchilov & Hutter 2019), β = 0.9, 0.999.
-    AdamW,
-}
-
-impl std::str::FromStr for Rule {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "sgd" => Ok(Self::Sgd),
-            "adamw" => Ok(Self::AdamW),
-            _ => Err("use sgd or adamw".into()),
-        }
-    }
-}
+use crate::rule::Update;
 
 struct Slot {
     name: String,
     parameter: Tensor,
     decays: bool,
-    /// Momentum, or Adam's first moment.
+    /// Its learning rate is the optimiser's times this.
+    scale: f64,
     first: Tensor,
-    /// Adam's second moment.
     second: Tensor,
-}
-
-impl Slot {
-    fn sgd(&mut self, gradient: Tensor, lr: f64, decay: f64) -> Result<()> {
-        let gradient = match decay {
-            0.0 => gradient,
-            _ => self.parameter.f_mul_scalar(decay)?.f_add_(&gradient)?,
-        };
-        let momentum = self.first.f_mul_scalar_(0.9)?.f_add_(&gradient)?;
-        let _ = self.parameter.f_add_(&momentum.f_mul_scalar(-lr)?)?;
-        Ok(())
-    }
-
-    fn adamw(&mut self, gradient: &Tensor, lr: f64, decay: f64, steps: i64) -> Result<()> {
-        let (beta1, beta2, epsilon) = (0.9_f64, 0.999_f64, 1e-8);
-        let correction1 = 1.0 - beta1.powi(steps as i32);
-        let correction2 = (1.0 - beta2.powi(steps as i32)).sqrt();
-        if decay > 0.0 {
-            let _ = self.parameter.f_mul_scalar_(1.0 - lr * decay)?;
-        }
-        let first = self.first.f_lerp_(gradient, 1.0 - beta1)?;
-        let second = self.second.f_lerp_(&gradient.f_square()?, 1.0 - beta2)?;
-        let scale = second
-            .f_sqrt()?
-            .f_div_scalar_(correction2)?
-            .f_add_scalar_(epsilon)?
-            .f_mul_scalar_(-correction1 / lr)?;
-        let _ = self.parameter.f_addcdiv_(&first, &scale)?;
-        Ok(())
-    }
 }
 
 /// Updates all trainable variables of its stores. Biases and normalisation parameters (all of one
@@ -92,8 +42,9 @@ impl Optimizer {
             .into_iter()
             .map(|(name, parameter)| Slot {
                 decays: parameter.dim() > 1,
+                scale: 1.0,
                 first: parameter.zeros_like(),
-                second: if rule == Rule::AdamW {
+                second: if rule.has_second() {
                     parameter.zeros_like()
                 } else {
                     Tensor::zeros([0], (Kind::Float, parameter.device()))
@@ -105,11 +56,57 @@ impl Optimizer {
         Self { rule, weight_decay, steps: 0, slots }
     }
 
+    /// Gives variables a share of the learning rate by their names, prefix included: layer-wise rates
+    /// for fine-tuning. A share of 0 freezes a variable, and no gradient is computed for it any more.
+    #[must_use]
+    pub fn with_rates(mut self, share: impl Fn(&str) -> f64) -> Self {
+        for slot in &mut self.slots {
+            slot.scale = share(&slot.name);
+            if slot.scale <= 0.0 {
+                slot.parameter = slot.parameter.set_requires_grad(false);
+            }
+        }
+        self.slots.retain(|slot| slot.scale > 0.0);
+        self
+    }
+
     /// Clears all gradients.
     pub fn zero_grad(&mut self) {
         for slot in &mut self.slots {
             slot.parameter.zero_grad();
         }
+    }
+
+    /// Euclidean norm of all gradients together; not finite when any of them is not.
+    ///
+    /// # Errors
+    /// [`crate::Error::Torch`] when the device's memory does not suffice.
+    pub fn gradient_norm(&self) -> Result<f64> {
+        let norms: Vec<Tensor> = self
+            .slots
+            .iter()
+            .map(|slot| slot.parameter.f_grad())
+            .filter(|gradient| gradient.as_ref().map_or(true, Tensor::defined))
+            .map(|gradient| Ok(gradient?.f_norm()?))
+            .collect::<Result<_>>()?;
+        if norms.is_empty() {
+            return Ok(0.0);
+        }
+        Ok(f64::try_from(&Tensor::f_stack(&norms, 0)?.f_norm()?)?)
+    }
+
+    /// Multiplies all gradients, for clipping and for means over accumulated batches.
+    ///
+    /// # Errors
+    /// [`crate::Error::Torch`].
+    pub fn scale_gradients(&mut self, factor: f64) -> Result<()> {
+        for slot in &mut self.slots {
+            let mut gradient = slot.parameter.f_grad()?;
+            if gradient.defined() {
+                let _ = no_grad(|| gradient.f_mul_scalar_(factor))?;
+            }
+        }
+        Ok(())
     }
 
     /// One update with learning rate `lr` from the gradients that are there.
@@ -123,11 +120,15 @@ impl Optimizer {
             for slot in slots {
                 let gradient = slot.parameter.f_grad()?;
                 if gradient.defined() {
-                    let decay = if slot.decays { *weight_decay } else { 0.0 };
-                    match rule {
-                        Rule::Sgd => slot.sgd(gradient, lr, decay)?,
-                        Rule::AdamW => slot.adamw(&gradient, lr, decay, *steps)?,
-                    }
+                    rule.apply(Update {
+                        parameter: &mut slot.parameter,
+                        gradient,
+                        first: &mut slot.first,
+                        second: &mut slot.second,
+                        lr: lr * slot.scale,
+                        decay: if slot.decays { *weight_decay } else { 0.0 },
+                        steps: *steps,
+                    })?;
                 }
             }
             Ok(())
@@ -172,43 +173,35 @@ mod tests {
     use super::*;
     use tch::Device;
 
-    /// Minimises w² from w = 1 and returns the iterates.
-    fn descend(rule: Rule, decay: f64, lr: f64, steps: usize) -> Vec<f64> {
+    #[test]
+    fn shares_of_the_rate_slow_down_and_freeze() {
         let store = nn::VarStore::new(Device::Cpu);
-        let w = store.root().var("w", &[1, 1], nn::Init::Const(1.0));
-        let mut optimizer = Optimizer::new(&[("", &store)], rule, decay);
-        (0..steps)
-            .map(|_| {
-                optimizer.zero_grad();
-                w.square().sum(Kind::Float).backward();
-                optimizer.step(lr).unwrap();
-                w.double_value(&[0, 0])
-            })
-            .collect()
-    }
-
-    #[test]
-    fn sgd_agrees_with_a_direct_computation() {
-        let (mut w, mut momentum) = (1.0, 0.0);
-        for value in descend(Rule::Sgd, 0.1, 0.05, 5) {
-            momentum = 0.9 * momentum + (2.0 * w + 0.1 * w);
-            w -= 0.05 * momentum;
-            assert!((value - w).abs() < 1e-6, "{value} {w}");
+        let names = ["fast", "slow", "frozen"];
+        let weights = names.map(|name| store.root().var(name, &[1, 1], nn::Init::Const(1.0)));
+        let mut optimizer =
+            Optimizer::new(&[("", &store)], Rule::Sgd, 0.0).with_rates(|name| match name {
+                "fast" => 1.0,
+                "slow" => 0.1,
+                _ => 0.0,
+            });
+        Tensor::stack(&weights, 0).sum(Kind::Float).backward();
+        optimizer.step(0.5).unwrap();
+        let moved = weights.map(|w| 1.0 - w.double_value(&[0, 0]));
+        for (found, expected) in moved.into_iter().zip([0.5, 0.05, 0.0]) {
+            assert!((found - expected).abs() < 1e-6, "{found} {expected}");
         }
     }
 
     #[test]
-    fn adamw_agrees_with_a_direct_computation() {
-        let (mut w, mut m, mut v) = (1.0_f64, 0.0, 0.0);
-        for (i, value) in descend(Rule::AdamW, 0.1, 0.05, 5).into_iter().enumerate() {
-            let t = i as i32 + 1;
-            let g = 2.0 * w;
-            w *= 1.0 - 0.05 * 0.1;
-            m = 0.9 * m + 0.1 * g;
-            v = 0.999 * v + 0.001 * g * g;
-            let (m_hat, v_hat) = (m / (1.0 - 0.9_f64.powi(t)), v / (1.0 - 0.999_f64.powi(t)));
-            w -= 0.05 * m_hat / (v_hat.sqrt() + 1e-8);
-            assert!((value - w).abs() < 1e-5, "{value} {w}");
-        }
+    fn the_norm_is_that_of_all_gradients_and_can_be_scaled() {
+        let store = nn::VarStore::new(Device::Cpu);
+        let a = store.root().var("a", &[2], nn::Init::Const(3.0));
+        let b = store.root().var("b", &[1], nn::Init::Const(4.0));
+        let mut optimizer = Optimizer::new(&[("", &store)], Rule::Sgd, 0.0);
+        (a.square().sum(Kind::Float) + b.square().sum(Kind::Float)).backward();
+        let norm = (36.0_f64 * 2.0 + 64.0).sqrt();
+        assert!((optimizer.gradient_norm().unwrap() - norm).abs() < 1e-5);
+        optimizer.scale_gradients(0.5).unwrap();
+        assert!((optimizer.gradient_norm().unwrap() - norm / 2.0).abs() < 1e-5);
     }
 }

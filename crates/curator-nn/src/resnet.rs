@@ -1,11 +1,11 @@
 //! Residual networks (He et al. 2016, <https://arxiv.org/abs/1512.03385>, table 1), with the stride
 //! in the 3×3 convolution of a bottleneck as torchvision has it, and torchvision's parameter names.
 
-use tch::{Kind, Tensor, nn};
+use tch::{Tensor, nn};
 
 use crate::Result;
 use crate::backbone::Stem;
-use crate::layer::{Conv, Norm};
+use crate::layer::{Conv, Norm, wide};
 
 /// A convolution and its normalisation.
 type Pair = (Conv, Norm);
@@ -81,8 +81,12 @@ impl ResNet {
         expansion: i64,
         block: fn(&nn::Path, i64, i64, i64) -> Block,
     ) -> Self {
-        let size = if stem == Stem::Large { 7 } else { 3 };
-        let first = Conv::new(&(path / "conv1"), bands, 64, size, 2);
+        let (size, stride) = match stem {
+            Stem::Large => (7, 2),
+            Stem::Small => (3, 2),
+            Stem::Tiny => (3, 1),
+        };
+        let first = Conv::new(&(path / "conv1"), bands, 64, size, stride);
         let mut blocks = Vec::new();
         let mut c_in = 64;
         for (stage, depth) in depths.into_iter().enumerate() {
@@ -108,13 +112,18 @@ impl ResNet {
         for block in &self.blocks {
             x = block.forward(&x, train)?;
         }
-        Ok(x.f_mean_dim([2, 3].as_slice(), false, Kind::Float)?) // [N, D]
+        Ok(x.f_mean_dim([2, 3].as_slice(), false, wide(x.kind()))?) // [N, D]
     }
 }
 
 /// ResNet-18, 512 features.
 pub(crate) fn resnet18(path: &nn::Path, bands: i64, stem: Stem) -> ResNet {
     ResNet::new(path, bands, stem, [2, 2, 2, 2], 1, Block::basic)
+}
+
+/// ResNet-34, 512 features.
+pub(crate) fn resnet34(path: &nn::Path, bands: i64, stem: Stem) -> ResNet {
+    ResNet::new(path, bands, stem, [3, 4, 6, 3], 1, Block::basic)
 }
 
 /// ResNet-50, 2048 features.
@@ -125,7 +134,7 @@ pub(crate) fn resnet50(path: &nn::Path, bands: i64, stem: Stem) -> ResNet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
+    use tch::{Device, Kind};
 
     #[test]
     fn names_shapes_and_number_of_parameters_are_torchvisions() {

@@ -1,58 +1,96 @@
-//! Random views of pictures seen from above, batched on the training device.
+//! Random views of pictures seen from above.
 //!
-//! Crop, rotation, flips and scale are one affine resampling; brightness, contrast, saturation, hue and
-//! greyscale are one colour matrix; blur is one convolution. Parameters are drawn for every image and
-//! every view on its own from (seed, epoch, image, view), so the two views of an image share nothing
-//! but the image, and a continued run draws the same.
+//! Parameters are drawn for every image and every view on its own from (seed, epoch, image, view), so
+//! the two views of an image share nothing but the image, and a continued run draws the same.
 
 use curator_core::seed;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use crate::Result;
+use crate::view::{self, View};
 
-/// How strongly views differ.
+/// How strongly views differ. What a TOML file leaves out is as [`Augmentation::SATELLITE`] has it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Augmentation {
     /// Smallest share of the area that a crop keeps; the largest is 1.
     pub min_area: f64,
     /// Rotate by any angle; there is no up in a picture from above.
     pub rotate: bool,
-    /// Mirror with probability ½ in either direction.
+    /// Mirror left to right with probability ½.
     pub flip: bool,
+    /// Mirror top to bottom with probability ½.
+    pub flip_vertical: bool,
     /// Brightness factors are in 1 ± this.
     pub brightness: f64,
     /// Contrast factors are in 1 ± this.
     pub contrast: f64,
-    /// Saturation factors are in 1 ± this.
+    /// Saturation factors are in 1 ± this. RGB only.
     pub saturation: f64,
-    /// Hue turns by up to this share of a circle either way.
+    /// Hue turns by up to this share of a circle either way. RGB only.
     pub hue: f64,
-    /// Probability of a grey picture.
+    /// Probability of a grey picture. RGB only.
     pub grey: f64,
-    /// Probability of blurring (Gaussian, σ = 1 pixel).
+    /// Probability of blurring.
     pub blur: f64,
+    /// Smallest and largest standard deviation of the blur, in pixels.
+    pub blur_sigma: [f64; 2],
+    /// Largest standard deviation of added noise, samples being in 0…1.
+    pub noise: f64,
+    /// Probability that one band is lost.
+    pub band_dropout: f64,
+    /// Probability of a hole.
+    pub cutout: f64,
+    /// Largest side of a hole, as a share of the picture's.
+    pub cutout_side: f64,
+}
+
+impl Default for Augmentation {
+    fn default() -> Self {
+        Self::SATELLITE
+    }
 }
 
 impl Augmentation {
+    /// Every view is the picture.
+    pub const NONE: Self = Self {
+        min_area: 1.0,
+        rotate: false,
+        flip: false,
+        flip_vertical: false,
+        brightness: 0.0,
+        contrast: 0.0,
+        saturation: 0.0,
+        hue: 0.0,
+        grey: 0.0,
+        blur: 0.0,
+        blur_sigma: [0.5, 1.5],
+        noise: 0.0,
+        band_dropout: 0.0,
+        cutout: 0.0,
+        cutout_side: 0.3,
+    };
+
     /// For satellite images: every rotation, both flips, moderate colour changes.
     pub const SATELLITE: Self = Self {
         min_area: 0.4,
         rotate: true,
         flip: true,
+        flip_vertical: true,
         brightness: 0.4,
         contrast: 0.4,
         saturation: 0.4,
         hue: 0.05,
         grey: 0.1,
         blur: 0.3,
+        ..Self::NONE
     };
 
     /// As SimCLR's paper, section 3 and appendix A, for pictures with an up.
     pub const SIMCLR: Self = Self {
         min_area: 0.08,
-        rotate: false,
         flip: true,
         brightness: 0.8,
         contrast: 0.8,
@@ -60,67 +98,124 @@ impl Augmentation {
         hue: 0.2,
         grey: 0.2,
         blur: 0.5,
+        blur_sigma: [0.1, 2.0],
+        ..Self::NONE
     };
 
-    /// Views `[N, 3, H, W]` of pictures `[N, 3, H, W]` in 0…1. `images` are the pictures' numbers in the
-    /// data set, `view` is 0 or 1.
-    ///
-    /// # Errors
-    /// [`crate::Error::Torch`] when the pictures are not RGB.
-    pub fn apply(&self, pictures: &Tensor, draw: &Draw) -> Result<Tensor> {
-        let parameters: Vec<View> =
-            draw.images.iter().map(|&image| self.view(draw, image)).collect();
-        let (n, device) = (parameters.len() as i64, pictures.device());
-        let affine: Vec<f32> = parameters.iter().flat_map(|p| p.affine).collect();
-        let theta = upload(&affine, &[n, 2, 3], device)?;
-        let grid = Tensor::f_affine_grid_generator(&theta, pictures.size(), false)?;
-        // Bilinear; mirrored beyond the border, so that corners show ground instead of black.
-        let warped = pictures.f_grid_sampler(&grid, 0, 2, false)?;
-        let blurred = self.soften(&warped, &parameters)?;
-        recolor(&blurred, &parameters)
+    /// For any bands: nothing that mixes them, every band alike brighter or duller, a band that may be
+    /// missing, and noise.
+    pub const MULTISPECTRAL: Self = Self {
+        min_area: 0.4,
+        rotate: true,
+        flip: true,
+        flip_vertical: true,
+        brightness: 0.2,
+        contrast: 0.2,
+        blur: 0.3,
+        noise: 0.02,
+        band_dropout: 0.1,
+        ..Self::NONE
+    };
+
+    /// A preset by its name.
+    #[must_use]
+    pub fn preset(name: &str) -> Option<Self> {
+        match name {
+            "satellite" => Some(Self::SATELLITE),
+            "simclr" => Some(Self::SIMCLR),
+            "multispectral" => Some(Self::MULTISPECTRAL),
+            _ => None,
+        }
     }
 
-    fn view(&self, draw: &Draw, image: u64) -> View {
+    /// Whether the numbers make sense for pictures of so many bands; if not, which one does not.
+    ///
+    /// # Errors
+    /// The name of the number and its range.
+    pub fn check(&self, bands: u32) -> Result<(), String> {
+        let within = |name: &str, value: f64, low: f64, high: f64| {
+            if (low..=high).contains(&value) {
+                Ok(())
+            } else {
+                Err(format!("`{name}` is {value}; it must be from {low} to {high}"))
+            }
+        };
+        within("min_area", self.min_area, 0.01, 1.0)?;
+        for (name, value) in [
+            ("brightness", self.brightness),
+            ("contrast", self.contrast),
+            ("saturation", self.saturation),
+            ("grey", self.grey),
+            ("blur", self.blur),
+            ("noise", self.noise),
+            ("band_dropout", self.band_dropout),
+            ("cutout", self.cutout),
+            ("cutout_side", self.cutout_side),
+        ] {
+            within(name, value, 0.0, 1.0)?;
+        }
+        within("hue", self.hue, 0.0, 0.5)?;
+        within("blur_sigma", self.blur_sigma[0], 0.01, 100.0)?;
+        within("blur_sigma", self.blur_sigma[1], self.blur_sigma[0], 100.0)?;
+        let color = [("saturation", self.saturation), ("hue", self.hue), ("grey", self.grey)];
+        match color.into_iter().find(|(_, value)| bands != 3 && *value > 0.0) {
+            Some((name, _)) => {
+                Err(format!("`{name}` makes no sense for pictures of {bands} bands"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Views `[N, C, H, W]` of pictures `[N, C, H, W]` in 0…1.
+    ///
+    /// # Errors
+    /// [`crate::Error::Torch`] when there are not as many numbers as pictures.
+    pub fn apply(&self, pictures: &Tensor, draw: &Draw) -> Result<Tensor> {
+        let bands = pictures.size().get(1).copied().unwrap_or(0) as usize;
+        let views: Vec<View> = draw.images.iter().map(|&i| self.draw(draw, i, bands)).collect();
+        view::render(pictures, &views)
+    }
+
+    /// The view of one picture.
+    fn draw(&self, draw: &Draw, image: u64, bands: usize) -> View {
         let mut rng = seed::rng(draw.seed, &[draw.epoch, image, draw.view]);
         let mut uniform = |low: f64, high: f64| low + (high - low) * rng.random::<f64>();
         let side = uniform(self.min_area, 1.0).sqrt();
         let aspect = uniform((3.0_f64 / 4.0).ln(), (4.0_f64 / 3.0).ln()).exp().sqrt();
+        let aspect = if self.min_area < 1.0 { aspect } else { 1.0 };
         let (width, height) = ((side * aspect).min(1.0), (side / aspect).min(1.0));
         let (x, y) = (uniform(-1.0, 1.0) * (1.0 - width), uniform(-1.0, 1.0) * (1.0 - height));
-        let angle = if self.rotate { uniform(0.0, std::f64::consts::TAU) } else { 0.0 };
-        let mut sign = || if self.flip && uniform(0.0, 1.0) < 0.5 { -1.0 } else { 1.0 };
-        let (width, height) = (width * sign(), height * sign());
-        let (sin, cos) = angle.sin_cos();
-        let affine =
-            [cos * width, -sin * height, x, sin * width, cos * height, y].map(|v| v as f32);
-
-        let brightness = uniform(1.0 - self.brightness, 1.0 + self.brightness).max(0.0);
-        let contrast = uniform(1.0 - self.contrast, 1.0 + self.contrast).max(0.0);
-        let grey = uniform(0.0, 1.0) < self.grey;
-        let saturation =
-            if grey { 0.0 } else { uniform(1.0 - self.saturation, 1.0 + self.saturation).max(0.0) };
+        let angle = uniform(0.0, std::f64::consts::TAU);
+        let mut chance = |probability: f64| uniform(0.0, 1.0) < probability;
+        let mirror = [chance(0.5) && self.flip, chance(0.5) && self.flip_vertical];
+        let (grey, blurred) = (chance(self.grey), chance(self.blur));
+        let (lost, pierced) = (chance(self.band_dropout), chance(self.cutout));
+        let mut around_one = |by: f64| uniform(1.0 - by, 1.0 + by);
+        let (brightness, contrast) = (around_one(self.brightness), around_one(self.contrast));
+        let saturation = if grey { 0.0 } else { around_one(self.saturation) };
         let hue = uniform(-self.hue, self.hue) * std::f64::consts::TAU;
-        let color = color_matrix(saturation, hue).map(|v| (v * brightness * contrast) as f32);
-        let blur = if uniform(0.0, 1.0) < self.blur { 1.0 } else { 0.0 };
-        View { affine, color, pivot: (brightness * (1.0 - contrast)) as f32, blur }
-    }
-
-    /// Blurs the pictures whose parameters say so.
-    fn soften(&self, pictures: &Tensor, parameters: &[View]) -> Result<Tensor> {
-        if self.blur <= 0.0 {
-            return Ok(pictures.shallow_clone());
+        let sigma = uniform(self.blur_sigma[0], self.blur_sigma[1]);
+        let noise =
+            (uniform(0.0, self.noise), seed::mix(draw.seed, &[draw.epoch, image, draw.view, 1]));
+        let lost_band = lost.then(|| (uniform(0.0, bands as f64) as usize).min(bands - 1));
+        let hole = pierced.then(|| {
+            let (w, h) = (uniform(0.0, self.cutout_side), uniform(0.0, self.cutout_side));
+            let (left, top) = (uniform(0.0, 1.0 - w), uniform(0.0, 1.0 - h));
+            [left, top, left + w, top + h]
+        });
+        View {
+            crop: [x, y, width, height],
+            angle: if self.rotate { angle } else { 0.0 },
+            mirror,
+            brightness,
+            contrast,
+            saturation,
+            hue,
+            blur: if blurred { sigma } else { 0.0 },
+            noise,
+            lost_band,
+            hole,
         }
-        let bands = pictures.size()[1];
-        let weights = [0.0545_f32, 0.2442, 0.4026, 0.2442, 0.0545]; // σ = 1
-        let kernel =
-            upload(&weights, &[1, 1, 1, 5], pictures.device())?.f_repeat([bands, 1, 1, 1])?;
-        let padded = pictures.f_replication_pad2d([2, 2, 2, 2])?;
-        let across = padded.f_conv2d::<Tensor>(&kernel, None, [1, 1], [0, 0], [1, 1], bands)?;
-        let kernel = kernel.f_transpose(2, 3)?;
-        let soft = across.f_conv2d::<Tensor>(&kernel, None, [1, 1], [0, 0], [1, 1], bands)?;
-        let share: Vec<f32> = parameters.iter().map(|p| p.blur).collect();
-        let share = upload(&share, &[share.len() as i64, 1, 1, 1], pictures.device())?;
-        Ok(pictures.f_lerp_tensor(&soft, &share)?)
     }
 }
 
@@ -137,71 +232,19 @@ pub struct Draw<'a> {
     pub images: &'a [u64],
 }
 
-/// What happens to one picture.
-struct View {
-    /// Rows of the matrix from output to input coordinates, each in −1…1.
-    affine: [f32; 6],
-    /// Colours are multiplied by this 3×3 matrix, row by row.
-    color: [f32; 9],
-    /// And this share of the picture's mean brightness is added (contrast).
-    pivot: f32,
-    /// 1 when it is blurred.
-    blur: f32,
-}
-
-/// Saturation about the luma axis, then a hue rotation in the YIQ plane (ITU-R BT.601 luma).
-fn color_matrix(saturation: f64, hue: f64) -> [f64; 9] {
-    const LUMA: [f64; 3] = [0.299, 0.587, 0.114];
-    const I: [f64; 3] = [0.596, -0.274, -0.322];
-    const Q: [f64; 3] = [0.211, -0.523, 0.312];
-    const BACK: [[f64; 3]; 3] = [[1.0, 0.956, 0.621], [1.0, -0.272, -0.647], [1.0, -1.107, 1.704]];
-    let (sin, cos) = hue.sin_cos();
-    let mut matrix = [0.0; 9];
-    for (row, back) in BACK.iter().enumerate() {
-        for column in 0..3 {
-            let i = saturation * (cos * I[column] - sin * Q[column]);
-            let q = saturation * (sin * I[column] + cos * Q[column]);
-            matrix[row * 3 + column] = back[0] * LUMA[column] + back[1] * i + back[2] * q;
-        }
-    }
-    matrix
-}
-
-fn recolor(pictures: &Tensor, parameters: &[View]) -> Result<Tensor> {
-    let (n, device) = (parameters.len() as i64, pictures.device());
-    let size = pictures.size();
-    let colors: Vec<f32> = parameters.iter().flat_map(|p| p.color).collect();
-    let pivots: Vec<f32> = parameters.iter().map(|p| p.pivot).collect();
-    let matrix = upload(&colors, &[n, 3, 3], device)?;
-    let mean = pictures.f_mean_dim([1, 2, 3].as_slice(), true, Kind::Float)?.f_view([n, 1, 1])?;
-    let offset = upload(&pivots, &[n, 1, 1], device)?.f_mul(&mean)?; // [N, 1, 1]
-    let flat = pictures.f_reshape([n, 3, size[2] * size[3]])?; // [N, 3, H·W]
-    Ok(matrix.f_matmul(&flat)?.f_add(&offset)?.f_clamp(0.0, 1.0)?.f_view(size.as_slice())?)
-}
-
-fn upload(values: &[f32], shape: &[i64], device: Device) -> Result<Tensor> {
-    Ok(Tensor::f_from_slice(values)?.f_view(shape)?.f_to_device(device)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const NOTHING: Augmentation = Augmentation {
-        min_area: 1.0,
-        rotate: false,
-        flip: false,
-        brightness: 0.0,
-        contrast: 0.0,
-        saturation: 0.0,
-        hue: 0.0,
-        grey: 0.0,
-        blur: 0.0,
-    };
+    fn pictures(bands: i64) -> Tensor {
+        let values: Vec<f32> =
+            (0..3 * bands * 16 * 16).map(|i| (i as f32 * 0.7).sin().abs()).collect();
+        Tensor::from_slice(&values).view([3, bands, 16, 16])
+    }
 
-    fn pictures() -> Tensor {
-        let values: Vec<f32> = (0..3 * 3 * 16 * 16).map(|i| (i as f32 * 0.7).sin().abs()).collect();
-        Tensor::from_slice(&values).view([3, 3, 16, 16])
+    fn views(augmentation: &Augmentation, bands: i64, epoch: u64, view: u64) -> Tensor {
+        let draw = Draw { seed: 1, epoch, view, images: &[7, 8, 9] };
+        augmentation.apply(&pictures(bands), &draw).unwrap()
     }
 
     fn difference(a: &Tensor, b: &Tensor) -> f64 {
@@ -209,37 +252,40 @@ mod tests {
     }
 
     #[test]
-    fn without_strength_a_view_is_nearly_the_picture() {
-        // The aspect still changes a little where the crop may be smaller; at area 1 it cannot grow.
-        let fixed = Augmentation { min_area: 1.0, ..NOTHING };
-        let draw = Draw { seed: 1, epoch: 0, view: 0, images: &[0, 1, 2] };
-        let view = fixed.apply(&pictures(), &draw).unwrap();
-        assert_eq!(view.size(), [3, 3, 16, 16]);
-        // YIQ coefficients are rounded to three digits, so colours return within 1 %.
-        let identity = color_matrix(1.0, 0.0);
-        for (i, value) in identity.iter().enumerate() {
-            let expected = if i % 4 == 0 { 1.0 } else { 0.0 };
-            assert!((value - expected).abs() < 0.01, "{identity:?}");
-        }
+    fn without_strength_a_view_is_the_picture() {
+        let view = views(&Augmentation::NONE, 3, 0, 0);
+        assert!(difference(&view, &pictures(3)) < 1e-5);
     }
 
     #[test]
     fn views_repeat_for_equal_draws_and_differ_otherwise() {
-        let satellite = Augmentation::SATELLITE;
-        let view = |epoch, view| {
-            let draw = Draw { seed: 1, epoch, view, images: &[7, 8, 9] };
-            satellite.apply(&pictures(), &draw).unwrap()
-        };
-        assert!(difference(&view(0, 0), &view(0, 0)) < 1e-9);
-        assert!(difference(&view(0, 0), &view(0, 1)) > 0.01);
-        assert!(difference(&view(0, 0), &view(1, 0)) > 0.01);
+        for (augmentation, bands) in [
+            (Augmentation::SATELLITE, 3),
+            (Augmentation::SIMCLR, 3),
+            (Augmentation::MULTISPECTRAL, 5),
+        ] {
+            augmentation.check(bands as u32).unwrap();
+            let view = |epoch, view| views(&augmentation, bands, epoch, view);
+            assert!(difference(&view(0, 0), &view(0, 0)) < 1e-9);
+            assert!(difference(&view(0, 0), &view(0, 1)) > 0.01);
+            assert!(difference(&view(0, 0), &view(1, 0)) > 0.01);
+            let (low, high) = (view(0, 0).min(), view(0, 0).max());
+            assert!(low.double_value(&[]) >= 0.0 && high.double_value(&[]) <= 1.0);
+        }
     }
 
     #[test]
     fn a_grey_view_has_equal_bands() {
-        let grey = Augmentation { grey: 1.0, ..NOTHING };
-        let draw = Draw { seed: 1, epoch: 0, view: 0, images: &[0, 1, 2] };
-        let view = grey.apply(&pictures(), &draw).unwrap();
-        assert!(difference(&view.select(1, 0), &view.select(1, 2)) < 0.01);
+        let grey = Augmentation { grey: 1.0, ..Augmentation::NONE };
+        let view = views(&grey, 3, 0, 0);
+        assert!(difference(&view.select(1, 0), &view.select(1, 2)) < 1e-5);
+    }
+
+    #[test]
+    fn colours_make_no_sense_without_colour() {
+        assert!(Augmentation::SATELLITE.check(4).unwrap_err().contains("saturation"));
+        let wild = Augmentation { brightness: 2.0, ..Augmentation::NONE };
+        assert!(wild.check(3).unwrap_err().contains("brightness"));
+        assert!(Augmentation { hue: f64::NAN, ..Augmentation::NONE }.check(3).is_err());
     }
 }

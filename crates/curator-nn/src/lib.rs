@@ -18,6 +18,7 @@ mod minicnn;
 pub mod optimizer;
 mod resnet;
 mod rule;
+pub mod view;
 mod vit;
 
 pub use backbone::{Arch, Backbone};

@@ -186,7 +186,7 @@ fn a_networks_gradients_are_finite_differences() {
         let expected = variable.grad().flatten(0, -1).double_value(&[3]);
         let at = |offset: f64| {
             no_grad(|| {
-                let _ = variable.view_(&[-1]).get(3).g_add_scalar_(offset);
+                let _ = variable.view_([-1]).get(3).g_add_scalar_(offset);
                 value().double_value(&[])
             })
         };

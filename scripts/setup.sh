@@ -5,7 +5,8 @@
 #   scripts/setup.sh            what is missing, CPU libtorch unless an NVIDIA GPU is found
 #   CUDA=1 scripts/setup.sh     the CUDA libtorch
 #   CUDA=0 scripts/setup.sh     the CPU libtorch even where a GPU is
-#   scripts/setup.sh --test     also what only the tests need (a headless browser)
+#   scripts/setup.sh --test     also what only the tests need: a headless browser, and other people's
+#                             clients of map services, GDAL and OWSLib
 #
 # libtorch is taken from $LIBTORCH, from an earlier set-up, or from python3's own torch when the
 # version fits; otherwise it is downloaded into .deps/ in this folder. Nothing is installed elsewhere
@@ -15,6 +16,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly TORCH=2.11.0          # the version that tch 0.24 binds
 readonly CUDART=13.0.96 CUPTI=13.0.85
+readonly OWSLIB=0.35.0
 readonly RUST_AT_LEAST=1.90 CMAKE_AT_LEAST=3.24
 
 say()  { printf 'setup: %s\n' "$*" >&2; }
@@ -38,6 +40,7 @@ missing_packages() {
   if $want_tests; then
     have chromium || have google-chrome || echo chromium
     have chromedriver || echo chromium-driver
+    have gdal_translate || echo gdal-bin
   fi
 }
 
@@ -152,6 +155,16 @@ bring_libtorch() {
   use "$folder"
 }
 
+
+# Other people's client of map services, for the tests.
+bring_owslib() {
+  .deps/clients/bin/python -c 'import owslib' 2>/dev/null && return 0
+  say "bringing OWSLib $OWSLIB into .deps/clients: 10 MB"
+  { python3 -m venv .deps/clients && .deps/clients/bin/python -m pip --disable-pip-version-check -q install "OWSLib==$OWSLIB"; } \
+    || fail "pip could not install OWSLib $OWSLIB" "is the network there? run this again"
+}
+
 check_system
 install_packages
 find_libtorch || bring_libtorch
+if $want_tests; then bring_owslib; fi

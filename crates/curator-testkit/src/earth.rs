@@ -329,17 +329,44 @@ impl Earth {
     /// A picture of a box, `width`×`height` pixels, north up.
     #[must_use]
     pub fn render(&self, bbox: &BBox, width: u32, height: u32, day: i64) -> Raster {
-        let cells = Cells::of(self, bbox, width);
-        draw(bbox, width, height, |lon, lat| self.pixel(&cells, lon, lat, day))
+        self.render_at(bbox, (width, height), Some(day), pixels_of(bbox, width, height))
     }
 
     /// A picture of the ground without clouds and gaps.
     #[must_use]
     pub fn render_surface(&self, bbox: &BBox, width: u32, height: u32) -> Raster {
-        let cells = Cells::of(self, bbox, width);
-        draw(bbox, width, height, |lon, lat| {
-            self.surface(&cells, lon, lat, 0).map(|c| c.clamp(2.0, 255.0) as u8)
+        self.render_at(bbox, (width, height), None, pixels_of(bbox, width, height))
+    }
+
+    /// A picture in any projection: `place` is longitude and latitude of the middle of the pixel in a
+    /// column and a row, all of them inside `bbox`. Pixels outside the world are black. Without a day it
+    /// shows the ground alone.
+    #[must_use]
+    pub fn render_at(
+        &self,
+        bbox: &BBox,
+        (width, height): (u32, u32),
+        day: Option<i64>,
+        place: impl Fn(u32, u32) -> Option<(f64, f64)> + Sync,
+    ) -> Raster {
+        let cells = Cells::of(self, bbox, height);
+        let pixel = |lon, lat| match day {
+            Some(day) => self.pixel(&cells, lon, lat, day),
+            None => self.surface(&cells, lon, lat, 0).map(|c| c.clamp(2.0, 255.0) as u8),
+        };
+        draw((width, height), |column, row| {
+            place(column, row).map_or([0; 3], |(lon, lat)| pixel(lon, lat))
         })
+    }
+
+    /// How green the ground is in a week, −0.2 to 1, as the vegetation index of a satellite; `None` on
+    /// water.
+    #[must_use]
+    pub fn vegetation(&self, lon: f64, lat: f64, day: i64) -> Option<f64> {
+        let height = self.height(lon, lat);
+        let season = (day as f64 / 365.25 * std::f64::consts::TAU).sin() * lat.signum() * 0.15;
+        let climate = fractal(self.seed ^ 0xc11a, lon * 0.45, lat * 0.45, 4, 0.5) * 0.9 + 0.5;
+        (height > 0.0).then(|| (0.9 - climate + season - height * 0.3).clamp(-0.2, 0.999))
     }
 }
 
@@ -351,10 +378,10 @@ struct Cells {
 }
 
 impl Cells {
-    /// Looks up a box that is drawn `width` pixels wide. Where a cell is less than two pixels there is
+    /// Looks up a box that is drawn `height` pixels high. Where a cell is less than two pixels there is
     /// nothing to see of it.
-    fn of(earth: &Earth, bbox: &BBox, width: u32) -> Self {
-        if (bbox.east - bbox.west) / f64::from(width) > CELL / 2.0 {
+    fn of(earth: &Earth, bbox: &BBox, height: u32) -> Self {
+        if (bbox.north - bbox.south) / f64::from(height) > CELL / 2.0 || bbox.east < bbox.west {
             return Self { origin: (0, 0), columns: 0, features: Vec::new() };
         }
         let (left, top) = Earth::cell(bbox.west, bbox.north);
@@ -379,24 +406,29 @@ impl Cells {
     }
 }
 
-/// Draws a box pixel by pixel, rows in parallel; what is outside the world is black.
-fn draw(
+/// Where the pixels of a box lie, north up; outside the world there is nothing.
+fn pixels_of(
     bbox: &BBox,
     width: u32,
     height: u32,
-    pixel: impl Fn(f64, f64) -> [u8; 3] + Sync,
-) -> Raster {
+) -> impl Fn(u32, u32) -> Option<(f64, f64)> + Sync + use<> {
+    let (west, north) = (bbox.west, bbox.north);
     let (dx, dy) =
-        ((bbox.east - bbox.west) / f64::from(width), (bbox.north - bbox.south) / f64::from(height));
+        ((bbox.east - west) / f64::from(width), (north - bbox.south) / f64::from(height));
+    move |column, row| {
+        let lon = west + (f64::from(column) + 0.5) * dx;
+        let lat = north - (f64::from(row) + 0.5) * dy;
+        (lon.abs() <= 180.0 && lat.abs() <= 90.0).then_some((lon, lat))
+    }
+}
+
+/// Draws pixel by pixel, rows in parallel.
+fn draw((width, height): (u32, u32), pixel: impl Fn(u32, u32) -> [u8; 3] + Sync) -> Raster {
     let data = (0..height)
         .into_par_iter()
         .flat_map_iter(|row| {
-            let lat = bbox.north - (f64::from(row) + 0.5) * dy;
             let pixel = &pixel;
-            (0..width).flat_map(move |column| {
-                let lon = bbox.west + (f64::from(column) + 0.5) * dx;
-                if lon.abs() > 180.0 || lat.abs() > 90.0 { [0; 3] } else { pixel(lon, lat) }
-            })
+            (0..width).flat_map(move |column| pixel(column, row))
         })
         .collect();
     Raster { width, height, bands: 3, data }

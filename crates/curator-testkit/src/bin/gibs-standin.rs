@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use curator_core::{Diagnose, TileSet};
@@ -16,15 +17,28 @@ enum Cli {
         /// Port; 0 takes any that is free
         #[arg(long, default_value_t = 0)]
         port: u16,
-        /// Serve real pictures from this folder
+        /// Serve the georeferenced pictures of this folder: each name is a layer, `_YYYY-MM-DD` at its
+        /// end the day; placed by a world file, or the whole globe when twice as wide as high
         #[arg(long, value_name = "DIR")]
         images: Option<PathBuf>,
-        /// Misbehave: 404, 429, 500, xml, half, empty or stall
+        /// Serve one tile of a layer for all of them: costs nothing, to measure a client's speed
+        #[arg(long)]
+        same_tile: bool,
+        /// Misbehave: 404, 429, 500, time, xml, html, half, cut, empty or stall
         #[arg(long)]
         fault: Option<Fault>,
         /// At every n-th tile
         #[arg(long, default_value_t = 10, value_name = "N")]
         every: u64,
+        /// Wait so many milliseconds before every answer
+        #[arg(long, default_value_t = 0, value_name = "MS")]
+        latency: u64,
+        /// Answer with 429 beyond so many tiles a second
+        #[arg(long, value_name = "N")]
+        limit: Option<u64>,
+        /// Megabytes of encoded tiles to keep
+        #[arg(long, default_value_t = 256, value_name = "MB")]
+        cache_mb: u64,
     },
     /// Write which tiles show an island, as tile_id,label
     Truth {
@@ -50,8 +64,16 @@ enum Cli {
 fn main() -> ExitCode {
     let earth = Earth::default();
     let done = match Cli::parse() {
-        Cli::Serve { port, images, fault, every } => {
-            let options = Options { port, images, fault: fault.map(|fault| (fault, every)) };
+        Cli::Serve { port, images, same_tile, fault, every, latency, limit, cache_mb } => {
+            let options = Options {
+                port,
+                images,
+                same_tile,
+                fault: fault.map(|fault| (fault, every)),
+                latency: Duration::from_millis(latency),
+                limit,
+                cache_mb,
+            };
             Standin::start(&options).map_err(curator_core::Error::io("serve", "127.0.0.1")).map(
                 |standin| {
                     println!("{}", standin.url());

@@ -33,6 +33,7 @@ missing_packages() {
   have make || echo make
   { have cmake && at_least "$CMAKE_AT_LEAST" "$(cmake --version | sed -n '1s/[^0-9]*//p')"; } || echo cmake
   have ninja || echo ninja-build
+  have nasm || [ "$(uname -m)" != x86_64 ] || echo nasm
   have pkg-config || echo pkg-config
   { have pkg-config && pkg-config --exists libzstd; } || echo libzstd-dev
   { have pkg-config && pkg-config --exists openblas; } || echo libopenblas-dev

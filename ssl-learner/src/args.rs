@@ -6,12 +6,9 @@ use clap::{Parser, Subcommand};
 use curator_cli::{Builtin, Common, DeviceChoice, Failure, Outcome, Program};
 use curator_core::Context;
 use curator_core::doctor::Check;
-use curator_nn::augment::Augmentation;
-use curator_nn::optimizer::Rule;
-use curator_nn::{Arch, Precision};
 
-use crate::config::{Length, Method, TrainConfig};
-use crate::{evaluate, train};
+use crate::train_args::{TrainArgs, views};
+use crate::{evaluate, preview, train};
 
 /// Learn representations of images without labels.
 #[derive(Debug, Parser)]
@@ -27,72 +24,37 @@ pub struct Cli {
 enum Command {
     /// Train an encoder on images, without labels
     Train(Box<TrainArgs>),
+    /// Write a contact sheet of pictures and their views
+    Preview(PreviewArgs),
     /// Compare the embeddings with channel statistics and with an untrained encoder
     Evaluate(EvaluateArgs),
     #[command(flatten)]
     Builtin(Builtin),
 }
 
-/// Flags of `train`.
+/// Flags of `preview`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
-    ssl-learner train tiles/ -o model/\n  \
-    ssl-learner train photos/ -o model/ --max-minutes 10\n  \
-    ssl-learner train tiles/ -o model/ --method simsiam --arch resnet50 --epochs 200 --device cuda")]
-struct TrainArgs {
+    ssl-learner preview tiles/ -o views.jpg\n  \
+    ssl-learner preview tiles/ -o views.jpg --views my-views.toml --input-size 128")]
+struct PreviewArgs {
     /// Images: a `tiles/` directory, a folder of images, or TFRecord files
     tiles: PathBuf,
-    /// Where the model goes
-    #[arg(short, long, value_name = "DIR")]
+    /// The contact sheet, a JPEG or PNG file
+    #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// simclr, simsiam or vicreg
-    #[arg(long, default_value = "simclr")]
-    method: Method,
-    /// resnet18, resnet34, resnet50, vit-tiny, minicnn, or minicnn-N for N features
-    #[arg(long, default_value = "resnet18")]
-    arch: Arch,
+    /// satellite, simclr, multispectral, or a TOML file
+    #[arg(long, default_value = "satellite", value_name = "VIEWS")]
+    views: String,
     /// Resize images to this many pixels a side
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..=1024))]
     input_size: u32,
-    /// Passes over the images
-    #[arg(long, default_value_t = 100, conflicts_with = "max_minutes")]
-    epochs: u64,
-    /// Train for so many minutes instead; the learning rate follows the clock
-    #[arg(long, value_name = "MINUTES")]
-    max_minutes: Option<f64>,
-    /// Images of a step
-    #[arg(long, default_value_t = 128)]
-    batch_size: usize,
-    /// Peak learning rate [default: 0.001 for adamw and adam, 0.06 for sgd, 1 for lars, at batch 128, growing with its root]
-    #[arg(long)]
-    lr: Option<f64>,
-    /// Temperature of SimCLR's loss
-    #[arg(long, default_value_t = 0.2)]
-    temperature: f64,
-    /// adamw, adam, sgd or lars
-    #[arg(long, default_value = "adamw")]
-    optimizer: Rule,
-    /// Weight decay; biases and normalisations are excluded
-    #[arg(long, default_value_t = 1e-4)]
-    weight_decay: f64,
-    /// auto, fp32 or bf16: 16-bit convolutions are twice as fast where the processor has them
-    #[arg(long, default_value = "auto")]
-    precision: Precision,
-    /// Views: satellite (any rotation, both flips) or simclr (pictures with an up)
-    #[arg(long, default_value = "satellite", value_parser = ["satellite", "simclr"])]
-    views: String,
-    /// Decides weights, order and views
+    /// Pictures, one a row
+    #[arg(short = 'n', long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pictures: u32,
+    /// Decides pictures and views
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto")]
-    device: DeviceChoice,
-    /// Keep decoded images in memory when they fit into so many megabytes
-    #[arg(long, default_value_t = 2048, value_name = "MB")]
-    cache_mb: usize,
-    /// Replace a model that was trained with another configuration
-    #[arg(long)]
-    force: bool,
 }
 
 /// Flags of `evaluate`.
@@ -112,34 +74,6 @@ struct EvaluateArgs {
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
-}
-
-impl TrainArgs {
-    fn config(&self) -> TrainConfig {
-        let base = match self.optimizer {
-            Rule::AdamW | Rule::Adam => 1e-3,
-            Rule::Sgd => 6e-2,
-            Rule::Lars => 1.0,
-        };
-        TrainConfig {
-            method: self.method,
-            arch: self.arch,
-            input_size: self.input_size,
-            length: self.max_minutes.map_or(Length::Epochs(self.epochs), Length::Minutes),
-            batch_size: self.batch_size.max(2),
-            lr: self.lr.unwrap_or_else(|| base * (self.batch_size as f64 / 128.0).sqrt()),
-            temperature: self.temperature,
-            optimizer: self.optimizer,
-            weight_decay: self.weight_decay,
-            precision: self.precision,
-            augmentation: if self.views == "simclr" {
-                Augmentation::SIMCLR
-            } else {
-                Augmentation::SATELLITE
-            },
-            seed: self.seed,
-        }
-    }
 }
 
 impl Program for Cli {
@@ -163,15 +97,18 @@ impl Program for Cli {
         curator_nn::device::keep_memory();
         match self.command {
             Command::Train(args) => {
-                let place = train::Place {
-                    tiles: args.tiles.clone(),
-                    output: args.output.clone(),
-                    device: args.device,
-                    cache_bytes: args.cache_mb << 20,
-                    force: args.force,
-                };
-                let report = train::run(&args.config(), &place, context)?;
+                let report = train::run(&args.config()?, &args.place(), context)?;
                 Ok(Outcome::new(&report, report.to_string()).partial_if(report.skipped > 0))
+            }
+            Command::Preview(args) => {
+                let sheet = preview::Sheet {
+                    augmentation: views(&args.views)?,
+                    size: args.input_size,
+                    pictures: args.pictures as usize,
+                    seed: args.seed,
+                };
+                let report = preview::run(&sheet, &args.tiles, &args.output, context)?;
+                Ok(Outcome::new(&report, report.to_string()))
             }
             Command::Evaluate(args) => {
                 let report = evaluate::run(

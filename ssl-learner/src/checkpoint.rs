@@ -11,21 +11,49 @@ use crate::Result;
 use crate::objective::Objective;
 
 /// Position in a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Position {
     /// Epoch, from 0.
     pub(crate) epoch: u64,
-    /// Next batch of the epoch, from 0.
-    pub(crate) batch: u64,
+    /// Next step of the epoch, from 0.
+    pub(crate) step: u64,
     /// Steps done since the beginning.
     pub(crate) steps: u64,
     /// Milliseconds of training since the beginning.
     pub(crate) elapsed_ms: u64,
+    /// Epoch with the lowest loss on the held-out images, once there is one.
+    pub(crate) best_epoch: u64,
+    /// That loss; 0 before there is one.
+    pub(crate) best_loss: f64,
+    /// Sum of the losses of this epoch's steps.
+    pub(crate) loss_sum: f64,
+    /// Sum of their gradients' norms.
+    pub(crate) norm_sum: f64,
+}
+
+impl Position {
+    fn integers(&self) -> [i64; 5] {
+        [self.epoch, self.step, self.steps, self.elapsed_ms, self.best_epoch].map(|x| x as i64)
+    }
+
+    fn floats(&self) -> [f64; 3] {
+        [self.best_loss, self.loss_sum, self.norm_sum]
+    }
+}
+
+/// The directory of a run's checkpoints; it goes away when training has ended.
+pub(crate) fn directory(output: &Path) -> PathBuf {
+    output.join("checkpoints")
 }
 
 /// The file of a run's newest checkpoint.
 pub(crate) fn path(output: &Path) -> PathBuf {
-    output.join("checkpoints").join("last.safetensors")
+    directory(output).join("last.safetensors")
+}
+
+/// The encoder's weights with the lowest loss on the held-out images.
+pub(crate) fn best(output: &Path) -> PathBuf {
+    directory(output).join("best.safetensors")
 }
 
 /// Writes the whole state.
@@ -39,9 +67,8 @@ pub(crate) fn save(
     let mut tensors = checkpoint::variables(encoder.store(), "encoder.");
     tensors.extend(checkpoint::variables(objective.store(), "heads."));
     tensors.extend(optimizer.state().into_iter().map(|(n, t)| (format!("optimizer.{n}"), t)));
-    let Position { epoch, batch, steps, elapsed_ms } = position;
-    let numbers = [epoch, batch, steps, elapsed_ms].map(|x| x as i64);
-    tensors.push(("position".into(), Tensor::from_slice(&numbers)));
+    tensors.push(("position".into(), Tensor::from_slice(&position.integers())));
+    tensors.push(("tally".into(), Tensor::from_slice(&position.floats())));
     Ok(checkpoint::write(&path(output), &tensors)?)
 }
 
@@ -64,17 +91,27 @@ pub(crate) fn load(
         .filter_map(|(n, t)| Some((n.strip_prefix("optimizer.")?.to_string(), t.shallow_clone())))
         .collect();
     optimizer.restore(&state)?;
-    let numbers: Vec<i64> = match tensors.get("position") {
-        Some(position) => Vec::try_from(position).map_err(curator_nn::Error::from)?,
-        None => Vec::new(),
-    };
-    match numbers[..] {
-        [epoch, batch, steps, elapsed_ms] => Ok(Some(Position {
+    let integers = tensors.get("position").and_then(|t| Vec::<i64>::try_from(t).ok());
+    let floats = tensors.get("tally").and_then(|t| Vec::<f64>::try_from(t).ok());
+    match (integers.as_deref(), floats.as_deref()) {
+        (
+            Some(&[epoch, step, steps, elapsed_ms, best_epoch]),
+            Some(&[best_loss, loss_sum, norm_sum]),
+        ) => Ok(Some(Position {
             epoch: epoch as u64,
-            batch: batch as u64,
+            step: step as u64,
             steps: steps as u64,
             elapsed_ms: elapsed_ms as u64,
+            best_epoch: best_epoch as u64,
+            best_loss,
+            loss_sum,
+            norm_sum,
         })),
-        _ => Err(curator_core::Error::damaged(path, "a position", format!("{numbers:?}")).into()),
+        _ => Err(curator_core::Error::damaged(
+            path,
+            "a checkpoint of this version",
+            "one without a position",
+        )
+        .into()),
     }
 }

@@ -1,6 +1,7 @@
 //! What a training run is: valid values only, serialised into the model's manifest.
 
 use curator_nn::augment::Augmentation;
+use curator_nn::backbone::Stem;
 use curator_nn::optimizer::Rule;
 use curator_nn::{Arch, Precision};
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,43 @@ impl std::str::FromStr for Method {
     }
 }
 
+/// What the two views show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Positives {
+    /// The same picture twice.
+    Same,
+    /// One place at two times (Mañas et al. 2021, Seasonal Contrast, <https://arxiv.org/abs/2103.16607>).
+    Temporal,
+    /// Two neighbouring places at one time (Jean et al. 2019, Tile2Vec, <https://arxiv.org/abs/1805.02855>).
+    Spatial,
+}
+
+impl Positives {
+    /// Its name in files and flags.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Temporal => "temporal",
+            Self::Spatial => "spatial",
+        }
+    }
+}
+
+impl std::str::FromStr for Positives {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "same" => Ok(Self::Same),
+            "temporal" => Ok(Self::Temporal),
+            "spatial" => Ok(Self::Spatial),
+            _ => Err("use same, temporal or spatial".into()),
+        }
+    }
+}
+
 /// When training ends.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -57,26 +95,44 @@ pub enum Length {
 pub struct TrainConfig {
     /// How views are compared.
     pub method: Method,
+    /// Whether SimSiam's gradient stops at the projections, as it must; without, everything collapses.
+    pub stop_gradient: bool,
     /// The network that is kept.
     pub arch: Arch,
+    /// Its first layers.
+    pub stem: Stem,
+    /// Digest of the file of starting weights; random weights without.
+    pub weights: Option<String>,
     /// Pictures are resized to this many pixels a side.
     pub input_size: u32,
     /// When training ends.
     pub length: Length,
-    /// Images of a step; fewer when there are fewer.
+    /// Images that are compared with one another; fewer when there are fewer.
     pub batch_size: usize,
+    /// Batches whose gradients are averaged for one step.
+    pub accumulate: usize,
     /// Peak learning rate.
     pub lr: f64,
+    /// Share of the training in which the learning rate rises.
+    pub warm_up: f64,
     /// SimCLR's τ.
     pub temperature: f64,
     /// The update rule.
     pub optimizer: Rule,
     /// Weight decay of all weights but biases and normalisations.
     pub weight_decay: f64,
+    /// Gradients of a larger norm are scaled down to it.
+    pub clip: Option<f64>,
     /// What convolutions compute in.
     pub precision: Precision,
     /// How views differ.
     pub augmentation: Augmentation,
+    /// What the two views show.
+    pub positives: Positives,
+    /// Share of the images that are held out, and the loss measured on.
+    pub validation: f64,
+    /// Training ends after so many epochs without a lower loss on the held-out images.
+    pub patience: Option<u64>,
     /// Decides weights, order and views.
     pub seed: u64,
 }

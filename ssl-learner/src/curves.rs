@@ -2,43 +2,61 @@
 
 use std::path::Path;
 
-use curator_core::plot::{Series, lines};
+use curator_core::plot::{Series, escape, lines};
 use curator_core::{Result, atomic};
 
-use crate::train::EpochMetrics;
+use crate::metrics::EpochMetrics;
+use crate::verdict::Verdict;
 
-/// Writes the page.
+/// Writes the page into a model's directory; it is renewed after every epoch.
 ///
 /// # Errors
 /// [`curator_core::Error::Io`] when it cannot be written.
-pub(crate) fn write(path: &Path, title: &str, metrics: &[EpochMetrics]) -> Result<()> {
+pub(crate) fn write(
+    output: &Path,
+    metrics: &[EpochMetrics],
+    verdict: Option<&Verdict>,
+) -> Result<()> {
     let series = |name: &str, get: fn(&EpochMetrics) -> Option<f64>| {
         let points = metrics.iter().filter_map(|m| Some((m.epoch as f64 + 1.0, get(m)?))).collect();
         Series::new(name, points)
     };
+    let losses = [series("training", |m| Some(m.loss)), series("held out", |m| m.validation_loss)];
     let charts = [
-        lines("Loss", "epoch", "", &[series("loss", |m| Some(m.loss))]),
-        lines(
+        ("Loss", losses.to_vec()),
+        (
             "Nearest-neighbour accuracy (classes are never used for training)",
-            "epoch",
-            "",
-            &[series("10-NN accuracy", |m| m.knn_accuracy)],
+            vec![series("10-NN accuracy", |m| m.knn_accuracy)],
         ),
-        lines(
-            "Spread of the embeddings (near 0: collapsed)",
-            "epoch",
-            "",
-            &[series("spread", |m| Some(m.spread))],
+        (
+            "Two views of a picture: squared distance (smaller is better)",
+            vec![series("alignment", |m| m.alignment)],
         ),
-        lines("Effective rank", "epoch", "", &[series("rank", |m| Some(m.rank))]),
-        lines("Learning rate", "epoch", "", &[series("learning rate", |m| Some(m.lr))]),
+        (
+            "How evenly embeddings fill the sphere (smaller is better)",
+            vec![series("uniformity", |m| m.uniformity)],
+        ),
+        ("Spread of the projections (near 0: collapsed)", vec![series("spread", |m| m.spread)]),
+        ("Effective rank", vec![series("rank", |m| m.rank)]),
+        ("Learning rate", vec![series("learning rate", |m| Some(m.lr))]),
+        ("Norm of the gradients", vec![series("norm", |m| Some(m.gradient_norm))]),
+        ("Images a second", vec![series("images a second", |m| Some(m.images_per_second))]),
+        ("Share of the time waiting for data", vec![series("waiting", |m| Some(m.stalled))]),
     ];
+    let charts: String = charts
+        .iter()
+        .filter_map(|(title, series)| {
+            let drawn: Vec<Series> =
+                series.iter().filter(|s| !s.points.is_empty()).cloned().collect();
+            (!drawn.is_empty()).then(|| lines(title, "epoch", "", &drawn))
+        })
+        .collect();
+    let verdict = verdict.map_or(String::new(), |v| format!("<p>{}</p>", escape(&v.to_string())));
     let page = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\"><title>{title}</title><style>:root{{color-scheme:light dark}}\
+         content=\"width=device-width\"><title>Training curves</title><style>:root{{color-scheme:light dark}}\
          body{{font-family:system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem}}\
-         svg{{width:100%;height:auto;margin:1rem 0}}</style><h1>{title}</h1>{}</html>\n",
-        charts.concat()
+         svg{{width:100%;height:auto;margin:1rem 0}}</style><h1>Training curves</h1>{verdict}{charts}</html>\n"
     );
-    atomic::write_atomic(path, page.as_bytes())
+    atomic::write_atomic(&output.join("curves.html"), page.as_bytes())
 }

@@ -1,12 +1,16 @@
 //! Batches of decoded, resized pictures, ready before the training step asks for them.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use curator_core::context::Unit;
 use curator_core::{Context, TileSet, seed};
 use rayon::prelude::*;
 
+use crate::cache::{Budget, Cache};
+use crate::positives::Partners;
 use crate::{Error, Result};
 
 /// Batches that are decoded ahead of the one in use.
@@ -20,8 +24,9 @@ pub(crate) struct Images {
     size: u32,
     /// Numbers of the tiles that are used.
     usable: Vec<usize>,
-    /// All pictures one after the other, in the order of `usable`, when they fit into memory.
-    cache: Option<Vec<u8>>,
+    /// Where each tile's picture is in the cache, when there is one.
+    place: Vec<Option<u32>>,
+    cache: Option<Cache>,
     /// Tiles that could not be decoded.
     skipped: Mutex<BTreeSet<usize>>,
 }
@@ -30,16 +35,50 @@ pub(crate) struct Images {
 pub(crate) struct Batch {
     /// `n · size² · 3` samples.
     pub(crate) samples: Vec<u8>,
-    /// The pictures' numbers.
+    /// Samples of the tiles that stand for them in the second view; none when they stand for themselves.
+    pub(crate) partners: Option<Vec<u8>>,
+    /// The tiles' numbers.
     pub(crate) images: Vec<u64>,
 }
 
+impl Batch {
+    /// The same pictures in parts of at most `size`, for gradients that are accumulated.
+    pub(crate) fn parts(&self, size: usize) -> Vec<Self> {
+        let width = self.samples.len() / self.images.len().max(1);
+        let samples = self.samples.chunks(size * width.max(1));
+        let images = self.images.chunks(size);
+        let mut partners = self.partners.as_deref().map(|p| p.chunks(size * width.max(1)));
+        samples
+            .zip(images)
+            // One picture alone has nothing to be compared with.
+            .filter(|(_, images)| images.len() > 1)
+            .map(|(samples, images)| Self {
+                samples: samples.to_vec(),
+                partners: partners.as_mut().and_then(Iterator::next).map(<[u8]>::to_vec),
+                images: images.to_vec(),
+            })
+            .collect()
+    }
+}
+
+/// An epoch's batches: which positions, in which order, and who stands for whom.
+pub(crate) struct Plan<'a> {
+    pub(crate) order: &'a [usize],
+    pub(crate) batch_size: usize,
+    /// The batch to begin with.
+    pub(crate) first: usize,
+    pub(crate) partners: Option<&'a Partners>,
+    pub(crate) seed: u64,
+    pub(crate) epoch: u64,
+}
+
 impl Images {
-    /// Lists the images, and decodes them all when they fit into `cache_bytes`.
+    /// Lists the images, and decodes them all once when they fit into the budget.
     pub(crate) fn open(
         tiles: TileSet,
         size: u32,
-        cache_bytes: usize,
+        budget: &Budget,
+        directory: &Path,
         context: &Context,
     ) -> Result<Self> {
         let count = tiles.len();
@@ -47,32 +86,34 @@ impl Images {
             tiles,
             size,
             usable: (0..count).collect(),
+            place: Vec::new(),
             cache: None,
             skipped: Mutex::default(),
         };
-        if count.saturating_mul(images.picture_bytes()) <= cache_bytes {
-            images.fill_cache(context)?;
+        let bytes = count.saturating_mul(images.picture_bytes());
+        if let Some(cache) = Cache::new(bytes, budget, directory)? {
+            images.fill(cache, context)?;
         }
         Ok(images)
     }
 
-    fn fill_cache(&mut self, context: &Context) -> Result<()> {
+    fn fill(&mut self, mut cache: Cache, context: &Context) -> Result<()> {
         let task = context.progress.begin("decode", Some(self.usable.len() as u64), Unit::Items);
-        let mut cache = Vec::with_capacity(self.usable.len() * self.picture_bytes());
         let mut usable = Vec::with_capacity(self.usable.len());
+        let mut place = vec![None; self.usable.len()];
         for block in self.usable.chunks(1024) {
             context.check()?;
             let pictures: Vec<_> = block.par_iter().map(|&i| self.decode(i, context)).collect();
             task.advance(block.len() as u64);
             for (&tile, picture) in block.iter().zip(pictures) {
                 if let Some(picture) = picture {
-                    cache.extend_from_slice(&picture);
+                    cache.push(&picture)?;
+                    place[tile] = Some(usable.len() as u32);
                     usable.push(tile);
                 }
             }
         }
-        self.usable = usable;
-        self.cache = Some(cache);
+        (self.usable, self.place, self.cache) = (usable, place, Some(cache));
         Ok(())
     }
 
@@ -110,35 +151,88 @@ impl Images {
     }
 
     /// The pictures at these positions; those that cannot be decoded are left out.
-    pub(crate) fn batch(&self, positions: &[usize], context: &Context) -> Batch {
-        let width = self.picture_bytes();
-        let mut batch =
-            Batch { samples: Vec::with_capacity(positions.len() * width), images: Vec::new() };
-        match &self.cache {
-            Some(cache) => {
-                for &p in positions {
-                    batch.samples.extend_from_slice(&cache[p * width..(p + 1) * width]);
-                    batch.images.push(self.usable[p] as u64);
-                }
-            }
-            None => {
-                let pictures: Vec<_> =
-                    positions.par_iter().map(|&p| self.decode(self.usable[p], context)).collect();
-                for (&p, picture) in positions.iter().zip(pictures) {
-                    if let Some(picture) = picture {
-                        batch.samples.extend_from_slice(&picture);
-                        batch.images.push(self.usable[p] as u64);
-                    }
-                }
-            }
-        }
-        batch
+    pub(crate) fn batch(&self, positions: &[usize], context: &Context) -> Result<Batch> {
+        let tiles: Vec<usize> = positions.iter().map(|&p| self.usable[p]).collect();
+        let (samples, read) = self.pictures(&tiles, context)?;
+        let images = tiles.iter().zip(read).filter(|(_, read)| *read).map(|(&t, _)| t as u64);
+        Ok(Batch { samples, partners: None, images: images.collect() })
     }
 
-    /// At most `n` positions, evenly spread.
-    pub(crate) fn sample(&self, n: usize) -> Vec<usize> {
-        let n = n.min(self.len());
-        (0..n).map(|i| i * self.len() / n).collect()
+    /// The pictures of these tiles, and which of them could be read.
+    fn pictures(&self, tiles: &[usize], context: &Context) -> Result<(Vec<u8>, Vec<bool>)> {
+        let width = self.picture_bytes();
+        let Some(cache) = &self.cache else {
+            let pictures: Vec<_> = tiles.par_iter().map(|&t| self.decode(t, context)).collect();
+            let read = pictures.iter().map(Option::is_some).collect();
+            return Ok((pictures.into_iter().flatten().flatten().collect(), read));
+        };
+        let read: Vec<bool> = tiles.iter().map(|&t| self.place[t].is_some()).collect();
+        let mut samples = vec![0; width * read.iter().filter(|&&r| r).count()];
+        let places = tiles.iter().filter_map(|&t| self.place[t]);
+        for (picture, place) in samples.chunks_exact_mut(width).zip(places) {
+            cache.read(place as usize * width, picture)?;
+        }
+        Ok((samples, read))
+    }
+
+    /// The pictures at these positions with those that stand for them; a partner that cannot be read
+    /// is replaced by the picture itself.
+    fn paired(&self, positions: &[usize], plan: &Plan, context: &Context) -> Result<Batch> {
+        let mut batch = self.batch(positions, context)?;
+        if let Some(partners) = plan.partners {
+            let others: Vec<usize> = batch
+                .images
+                .iter()
+                .map(|&i| partners.of(i as usize, plan.seed, plan.epoch))
+                .collect();
+            let (samples, read) = self.pictures(&others, context)?;
+            let width = self.picture_bytes();
+            let mut partner = samples.chunks_exact(width);
+            let own = batch.samples.chunks_exact(width);
+            let chosen = own.zip(read).flat_map(|(own, read)| match read {
+                true => partner.next().unwrap_or(own),
+                false => own,
+            });
+            batch.partners = Some(chosen.copied().collect());
+        }
+        Ok(batch)
+    }
+
+    /// At most `n` of the positions, evenly spread.
+    pub(crate) fn sample(positions: &[usize], n: usize) -> Vec<usize> {
+        let n = n.min(positions.len());
+        (0..n).map(|i| positions[i * positions.len() / n]).collect()
+    }
+
+    /// Positions for training, and the share that is held out, drawn by the seed.
+    pub(crate) fn split(&self, share: f64, run_seed: u64) -> (Vec<usize>, Vec<usize>) {
+        let held_out = (self.len() as f64 * share).round() as usize;
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.sort_by_cached_key(|&p| {
+            seed::mix(run_seed, &[0x0068_656c_646f, self.usable[p] as u64])
+        });
+        let (mut validation, mut training) =
+            (order[..held_out].to_vec(), order[held_out..].to_vec());
+        validation.sort_unstable();
+        training.sort_unstable();
+        (training, validation)
+    }
+
+    /// Classes of the tiles at ascending positions, where a folder gave one.
+    pub(crate) fn classes(&self, positions: &[usize]) -> Result<Vec<Option<String>>> {
+        let mut classes = Vec::with_capacity(positions.len());
+        let mut wanted = positions.iter().map(|&p| self.usable[p]).peekable();
+        for (number, tile) in self.tiles.rows().enumerate() {
+            match wanted.peek() {
+                None => break,
+                Some(&want) if want == number => {
+                    classes.push(tile?.class);
+                    wanted.next();
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(classes)
     }
 
     /// Mean and standard deviation of each band, in 0…1.
@@ -146,9 +240,10 @@ impl Images {
         let mut sum = [0.0_f64; 3];
         let mut square = [0.0_f64; 3];
         let mut count = 0_u64;
-        for block in self.sample(STATISTICS_SAMPLE).chunks(256) {
+        let all: Vec<usize> = (0..self.len()).collect();
+        for block in Self::sample(&all, STATISTICS_SAMPLE).chunks(256) {
             context.check()?;
-            let batch = self.batch(block, context);
+            let batch = self.batch(block, context)?;
             for pixel in batch.samples.chunks_exact(3) {
                 for band in 0..3 {
                     let value = f64::from(pixel[band]) / 255.0;
@@ -168,45 +263,47 @@ impl Images {
     }
 
     pub(crate) fn too_few(&self, needed: usize) -> Error {
-        let found = self.len() - usize::try_from(self.skipped()).unwrap_or(0).min(self.len());
+        let skipped = usize::try_from(self.skipped()).unwrap_or(0);
+        let found = self.tiles.len().saturating_sub(skipped);
         Error::TooFew { path: self.tiles.root().into(), found, needed }
     }
 
-    /// Calls `step` with the batches of an epoch from number `first` on, in the epoch's order; batches
-    /// are decoded ahead on another thread. `step` returns whether to go on.
+    /// Calls `step` with an epoch's batches and the time it had to wait for each; batches are decoded
+    /// ahead on another thread. `step` returns whether to go on.
     pub(crate) fn epoch(
         &self,
-        order: &[usize],
-        batch_size: usize,
-        first: usize,
+        plan: &Plan,
         context: &Context,
-        mut step: impl FnMut(usize, Batch) -> Result<bool>,
+        mut step: impl FnMut(usize, Batch, Duration) -> Result<bool>,
     ) -> Result<()> {
-        let batches: Vec<&[usize]> = order.chunks_exact(batch_size).collect();
+        let batches: Vec<&[usize]> = plan.order.chunks_exact(plan.batch_size).collect();
         std::thread::scope(|scope| {
             let (sender, receiver) = std::sync::mpsc::sync_channel(PREFETCH);
             let batches = &batches;
             scope.spawn(move || {
-                for (number, positions) in batches.iter().enumerate().skip(first) {
+                for (number, positions) in batches.iter().enumerate().skip(plan.first) {
                     // The receiver goes away when training stops early.
-                    if sender.send((number, self.batch(positions, context))).is_err() {
+                    if sender.send((number, self.paired(positions, plan, context))).is_err() {
                         break;
                     }
                 }
             });
+            let mut asked = Instant::now();
             for (number, batch) in receiver {
-                if !step(number, batch)? {
+                let waited = asked.elapsed();
+                if !step(number, batch?, waited)? {
                     break;
                 }
+                asked = Instant::now();
             }
             Ok(())
         })
     }
 }
 
-/// The order of `n` images in an epoch.
-pub(crate) fn order(n: usize, run_seed: u64, epoch: u64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..n).collect();
+/// An epoch's order of positions.
+pub(crate) fn order(positions: &[usize], run_seed: u64, epoch: u64) -> Vec<usize> {
+    let mut order = positions.to_vec();
     order.sort_by_cached_key(|&i| seed::mix(run_seed, &[0x006f_7264_6572, epoch, i as u64]));
     order
 }
@@ -215,11 +312,12 @@ pub(crate) fn order(n: usize, run_seed: u64, epoch: u64) -> Vec<usize> {
 mod tests {
     #[test]
     fn every_epoch_has_every_image_once_in_another_order() {
-        let (a, b) = (super::order(100, 1, 0), super::order(100, 1, 1));
+        let all: Vec<usize> = (0..100).collect();
+        let (a, b) = (super::order(&all, 1, 0), super::order(&all, 1, 1));
         assert_ne!(a, b);
-        assert_eq!(a, super::order(100, 1, 0));
+        assert_eq!(a, super::order(&all, 1, 0));
         let mut sorted = b;
         sorted.sort_unstable();
-        assert_eq!(sorted, (0..100).collect::<Vec<_>>());
+        assert_eq!(sorted, all);
     }
 }

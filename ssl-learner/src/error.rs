@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use curator_core::Diagnose;
 use curator_core::error::exit;
 
+use crate::config::Positives;
+
 /// Shorthand for results of this program.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -27,13 +29,37 @@ pub enum Error {
         /// How many are needed.
         needed: usize,
     },
-    /// The loss is no number any more.
-    #[error("the loss is {loss} at step {step}")]
+    /// The loss or its gradients are no numbers any more.
+    #[error("the {what} is {value} at step {step}, in epoch {epoch}, at learning rate {lr:.2e}")]
     Diverged {
-        /// The loss.
-        loss: f64,
+        /// Which number.
+        what: &'static str,
+        /// What it is.
+        value: f64,
+        /// The epoch, from 0.
+        epoch: u64,
         /// The step, counted from 1.
         step: u64,
+        /// The learning rate of the step.
+        lr: f64,
+        /// The last good checkpoint.
+        kept: Option<PathBuf>,
+    },
+    /// No tile has a partner to be compared with.
+    #[error("no tile of `{path}` has a {} partner", positives.name())]
+    NoPartners {
+        /// The tiles.
+        path: PathBuf,
+        /// What was looked for.
+        positives: Positives,
+    },
+    /// A file of views or its numbers make no sense.
+    #[error("views `{name}`: {reason}")]
+    Views {
+        /// The file or preset.
+        name: String,
+        /// What is wrong.
+        reason: String,
     },
     /// The truth has too few of a class to measure anything.
     #[error("{positives} positives and {negatives} negatives among the tiles")]
@@ -51,7 +77,23 @@ impl Diagnose for Error {
             Self::Core(error) => error.hint(),
             Self::Nn(error) => error.hint(),
             Self::TooFew { .. } => Some("give more images, or smaller tiles of them".into()),
-            Self::Diverged { .. } => Some("use a smaller `--lr`".into()),
+            Self::Diverged { kept, .. } => {
+                let kept = kept.as_ref().map_or(String::new(), |path| {
+                    format!("; the weights before it are in `{}`", path.display())
+                });
+                Some(format!("use a smaller `--lr`, or `--clip 1`, with `--force`{kept}"))
+            }
+            Self::NoPartners { positives: Positives::Temporal, .. } => Some(
+                "tiles of several dates of the same places are needed, with their boxes and times"
+                    .into(),
+            ),
+            Self::NoPartners { .. } => {
+                Some("tiles with boxes and times are needed; plain folders have none".into())
+            }
+            Self::Views { .. } => Some(
+                "use satellite, simclr, multispectral, or a TOML file of `docs/ssl-learner.md`"
+                    .into(),
+            ),
             Self::NoTruth { .. } => Some(
                 "five of each are needed; check that the `tile_id` column holds these tiles' ids"
                     .into(),
@@ -63,6 +105,7 @@ impl Diagnose for Error {
         match self {
             Self::Core(error) => error.exit_code(),
             Self::Nn(error) => error.exit_code(),
+            Self::Views { .. } => exit::USAGE,
             _ => exit::FAILED,
         }
     }

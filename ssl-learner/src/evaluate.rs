@@ -6,19 +6,18 @@ use std::path::Path;
 use curator_core::context::Unit;
 use curator_core::logistic::{Examples, cross_validated_scores, mean_and_deviation};
 use curator_core::metrics::average_precision;
-use curator_core::{Context, DeviceChoice, Raster, TileSet};
+use curator_core::{Context, DeviceChoice, TileSet};
 use curator_nn::Encoder;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::baseline::{self, channel_statistics};
 use crate::{Error, Result};
 
 /// Folds of the cross-validation.
 const FOLDS: usize = 5;
 /// Inverse regularisation strengths; the best one counts, for each kind of feature alike.
 const STRENGTHS: [f64; 4] = [0.001, 0.01, 0.1, 1.0];
-/// Numbers that describe a band: mean, standard deviation, and five quantiles.
-const STATISTICS: usize = 7;
 
 /// What an evaluation finds. Average precisions are means over the classes, cross-validated.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -188,48 +187,23 @@ impl Features {
                     Err(error) => context.progress.warn(&format!("skipped: {error}")),
                 }
             }
-            statistics
-                .extend(images.par_iter().flat_map_iter(channel_statistics).collect::<Vec<_>>());
+            statistics.extend(
+                images
+                    .par_iter()
+                    .flat_map_iter(|image| channel_statistics(&image.data))
+                    .collect::<Vec<_>>(),
+            );
             fresh.extend(untrained.embed(&images)?);
             learnt.extend(trained.embed(&images)?);
             task.advance(block.len() as u64);
         }
         Ok(Self {
             labels,
-            statistics: Rows::standardized(statistics, 3 * STATISTICS),
+            statistics: Rows::standardized(statistics, baseline::DIM),
             untrained: Rows::standardized(fresh, untrained.dim()),
             trained: Rows::standardized(learnt, trained.dim()),
         })
     }
-}
-
-/// Mean, standard deviation, and the quantiles 0.05, 0.25, 0.5, 0.75, 0.95 of each band, in 0…1.
-fn channel_statistics(image: &Raster) -> Vec<f32> {
-    (0..3)
-        .flat_map(|band| {
-            let mut counts = [0_usize; 256];
-            image.data.chunks_exact(3).for_each(|pixel| counts[usize::from(pixel[band])] += 1);
-            let n: usize = counts.iter().sum();
-            let moment = |f: &dyn Fn(f64) -> f64| {
-                let sum: f64 =
-                    counts.iter().enumerate().map(|(v, &c)| f(v as f64 / 255.0) * c as f64).sum();
-                sum / n as f64
-            };
-            let mean = moment(&|v| v);
-            let deviation = moment(&|v| (v - mean) * (v - mean)).sqrt();
-            let quantile = |q: f64| {
-                let mut seen = 0;
-                let rank = (q * (n - 1) as f64) as usize;
-                let value = counts.iter().position(|&c| {
-                    seen += c;
-                    seen > rank
-                });
-                value.unwrap_or(255) as f32 / 255.0
-            };
-            let quantiles = [0.05, 0.25, 0.5, 0.75, 0.95].map(quantile);
-            [mean as f32, deviation as f32].into_iter().chain(quantiles)
-        })
-        .collect()
 }
 
 /// Average precision of held-out scores, at the best regularisation strength.

@@ -5,7 +5,7 @@ use curator_nn::tch::{Device, Tensor, nn};
 use curator_nn::{Encoder, loss};
 
 use crate::Result;
-use crate::config::Method;
+use crate::config::{Method, TrainConfig};
 
 /// The heads of a method; they are thrown away after training.
 pub(crate) struct Objective {
@@ -15,23 +15,24 @@ pub(crate) struct Objective {
 
 enum Heads {
     SimClr { projection: Mlp, temperature: f64 },
-    SimSiam { projection: Mlp, prediction: Mlp },
+    SimSiam { projection: Mlp, prediction: Mlp, stop: bool },
     VicReg { expander: Mlp },
 }
 
 impl Objective {
     /// Heads for features of `dim` numbers.
-    pub(crate) fn new(method: Method, dim: i64, temperature: f64, device: Device) -> Self {
+    pub(crate) fn new(config: &TrainConfig, dim: i64, device: Device) -> Self {
         let store = nn::VarStore::new(device);
         let root = store.root();
-        let heads = match method {
+        let heads = match config.method {
             Method::SimClr => Heads::SimClr {
                 projection: Mlp::simclr_projection(&(&root / "projection"), dim),
-                temperature,
+                temperature: config.temperature,
             },
             Method::SimSiam => Heads::SimSiam {
                 projection: Mlp::simsiam_projection(&(&root / "projection"), dim),
                 prediction: Mlp::simsiam_prediction(&(&root / "prediction"), dim),
+                stop: config.stop_gradient,
             },
             Method::VicReg => {
                 Heads::VicReg { expander: Mlp::vicreg_expander(&(&root / "expander"), dim) }
@@ -48,18 +49,28 @@ impl Objective {
         &mut self.store
     }
 
+    /// What the method compares, `[N, P]`, of features `[N, D]`: the projections.
+    pub(crate) fn project(&self, features: &Tensor) -> Result<Tensor> {
+        let (Heads::SimClr { projection: head, .. }
+        | Heads::SimSiam { projection: head, .. }
+        | Heads::VicReg { expander: head }) = &self.heads;
+        Ok(head.forward(features, false)?)
+    }
+
     /// The loss of two views `[N, C, H, W]`. Each view passes alone where the method says so: the
-    /// statistics of SimSiam's batch normalisation are a view's own.
+    /// statistics of SimSiam's batch normalisation are a view's own. `train` says whether batches are
+    /// normalised by their own statistics or by the running ones.
     pub(crate) fn loss(
         &self,
         encoder: &Encoder,
         first: &Tensor,
         second: &Tensor,
+        train: bool,
     ) -> Result<Tensor> {
         let together = |head: &Mlp| -> Result<(Tensor, Tensor)> {
             let views = Tensor::f_cat(&[first, second], 0).map_err(curator_nn::Error::from)?;
-            let features = encoder.forward(&views, true)?; // [2N, D]
-            let projected = head.forward(&features, true)?; // [2N, P]
+            let features = encoder.forward(&views, train)?; // [2N, D]
+            let projected = head.forward(&features, train)?; // [2N, P]
             let view = |i| {
                 let n = first.size()[0];
                 projected.f_narrow(0, i * n, n).map_err(curator_nn::Error::from)
@@ -75,13 +86,14 @@ impl Objective {
                 let (a, b) = together(expander)?;
                 Ok(loss::vicreg(&a, &b)?)
             }
-            Heads::SimSiam { projection, prediction } => {
+            Heads::SimSiam { projection, prediction, stop } => {
                 let one = |view: &Tensor| -> Result<(Tensor, Tensor)> {
-                    let z = projection.forward(&encoder.forward(view, true)?, true)?;
-                    Ok((prediction.forward(&z, true)?, z))
+                    let z = projection.forward(&encoder.forward(view, train)?, train)?;
+                    Ok((prediction.forward(&z, train)?, z))
                 };
                 let ((p1, z1), (p2, z2)) = (one(first)?, one(second)?);
-                Ok(loss::simsiam(&p1, &z1, &p2, &z2)?)
+                let loss = if *stop { loss::simsiam } else { loss::simsiam_through };
+                Ok(loss(&p1, &z1, &p2, &z2)?)
             }
         }
     }

@@ -20,6 +20,7 @@ mod resnet;
 mod rule;
 pub mod view;
 mod vit;
+pub mod weights;
 
 pub use backbone::{Arch, Backbone};
 pub use device::{Precision, checks, device, set_threads};

@@ -1,0 +1,462 @@
+//! A training run in progress: epochs of steps, checkpoints, measurements.
+
+use std::time::{Duration, Instant};
+
+use curator_core::Context;
+use curator_core::context::{Task, Unit};
+use curator_nn::augment::{Augmentation, Draw};
+use curator_nn::optimizer::Optimizer;
+use curator_nn::tch::{Device, Tensor, no_grad};
+use curator_nn::{Encoder, EncoderConfig, batch, weights};
+
+use crate::checkpoint::{self, Position};
+use crate::config::{Length, TrainConfig};
+use crate::data::{self, Batch, Images, Plan};
+use crate::metrics::{self, EpochMetrics};
+use crate::monitor::{Health, alignment_uniformity, knn_accuracy};
+use crate::objective::Objective;
+use crate::positives::Partners;
+use crate::schedule::learning_rate;
+use crate::train::Place;
+use crate::{Error, Result, curves, tensorboard};
+
+/// Images that health is measured on.
+const MONITORED: usize = 512;
+/// Health is measured when it takes at most this share of the time.
+const MONITOR_SHARE: f64 = 0.05;
+/// Milliseconds between two checkpoints inside an epoch.
+const CHECKPOINT_EVERY: u64 = 60_000;
+/// The epoch that the views of held-out and monitored images are drawn for.
+const FIXED: u64 = u64::MAX;
+
+/// A run in progress.
+pub(crate) struct Training<'a> {
+    config: &'a TrainConfig,
+    place: &'a Place,
+    images: &'a Images,
+    device: Device,
+    encoder: Encoder,
+    objective: Objective,
+    optimizer: Optimizer,
+    partners: Option<Partners>,
+    training: Vec<usize>,
+    validation: Vec<usize>,
+    batch_size: usize,
+    position: Position,
+    metrics: Vec<EpochMetrics>,
+    /// Time spent on measuring, and in all, since the process began to train.
+    measuring: Duration,
+    begun: Instant,
+    /// Whether the embeddings were unhealthy when last measured.
+    alarmed: bool,
+}
+
+/// What a run leaves.
+pub(crate) struct Trained {
+    pub(crate) encoder: Encoder,
+    pub(crate) steps: u64,
+    pub(crate) metrics: Vec<EpochMetrics>,
+}
+
+/// The encoder that a run starts from, equal for equal seeds.
+pub(crate) fn fresh_encoder(
+    config: &TrainConfig,
+    place: &Place,
+    images: &Images,
+    device: Device,
+    context: &Context,
+) -> Result<Encoder> {
+    let (mean, std) = match config.weights {
+        // What the weights were trained with (torchvision and timm, ImageNet).
+        Some(_) => (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
+        None => images.statistics(context)?,
+    };
+    let first = images.tiles().rows().next().and_then(std::result::Result::ok);
+    let encoder_config = EncoderConfig {
+        stem: config.stem,
+        mean,
+        std,
+        method: config.method.name().into(),
+        resolution: first.and_then(|tile| tile.resolution),
+        ..EncoderConfig::rgb(config.arch, config.input_size)
+    };
+    let mut encoder = Encoder::init(encoder_config, config.seed, device);
+    if let Some(path) = &place.weights {
+        let adopted = weights::adopt(encoder.store_mut(), path)?;
+        for how in &adopted.adapted {
+            context.progress.note(&format!("starting weights: {how}"));
+        }
+    }
+    Ok(encoder)
+}
+
+impl<'a> Training<'a> {
+    pub(crate) fn start(
+        config: &'a TrainConfig,
+        place: &'a Place,
+        images: &'a Images,
+        device: Device,
+        context: &Context,
+    ) -> Result<Self> {
+        let mut encoder = fresh_encoder(config, place, images, device, context)?;
+        encoder.train_in(config.precision);
+        let mut objective = Objective::new(config, encoder.dim() as i64, device);
+        let stores = [("encoder.", encoder.store()), ("heads.", objective.store())];
+        let mut optimizer = Optimizer::new(&stores, config.optimizer, config.weight_decay);
+        let position =
+            checkpoint::load(&place.output, &mut encoder, &mut objective, &mut optimizer)?;
+        if let Some(position) = position {
+            context.progress.note(&format!("continuing at step {}", position.steps));
+        }
+        let position = position.unwrap_or_default();
+        let mut metrics = metrics::read(&place.output);
+        metrics.retain(|m| m.epoch < position.epoch);
+        let partners = Partners::find(images.tiles(), config.positives)?;
+        if let Some(partners) = &partners {
+            let (paired, all) = (partners.paired(), images.tiles().len());
+            let kind = config.positives.name();
+            context.progress.note(&format!("{paired} of {all} tiles have a {kind} partner"));
+        }
+        let (training, validation) = images.split(config.validation, config.seed);
+        let batch_size = config.batch_size.min(training.len());
+        if batch_size < config.batch_size {
+            context.progress.note(&format!("a batch is all {batch_size} images"));
+        }
+        Ok(Self {
+            config,
+            place,
+            images,
+            device,
+            encoder,
+            objective,
+            optimizer,
+            partners,
+            training,
+            validation,
+            batch_size,
+            position,
+            metrics,
+            measuring: Duration::ZERO,
+            begun: Instant::now(),
+            alarmed: false,
+        })
+    }
+
+    /// Images of a step.
+    fn step_size(&self) -> usize {
+        (self.batch_size * self.config.accumulate).min(self.training.len())
+    }
+
+    /// Share of the training that is done at a time of the clock.
+    fn progress(&self, elapsed_ms: u64) -> f64 {
+        match self.config.length {
+            Length::Epochs(epochs) => {
+                let steps = epochs * (self.training.len() / self.step_size()) as u64;
+                self.position.steps as f64 / steps.max(1) as f64
+            }
+            Length::Minutes(minutes) => elapsed_ms as f64 / (minutes * 60_000.0).max(1.0),
+        }
+    }
+
+    /// Trains to the end, or until the held-out loss has not fallen for long enough.
+    pub(crate) fn finish(mut self, context: &Context) -> Result<Trained> {
+        let total = match self.config.length {
+            Length::Epochs(epochs) => {
+                let steps = self.training.len() / self.step_size();
+                Some(epochs * (steps * self.step_size()) as u64)
+            }
+            Length::Minutes(_) => None,
+        };
+        let task = context.progress.begin("train", total, Unit::Items);
+        task.advance(self.position.steps * self.step_size() as u64);
+        let clock = Instant::now();
+        let begun_ms = self.position.elapsed_ms;
+        let elapsed = || begun_ms + clock.elapsed().as_millis() as u64;
+        while self.progress(elapsed()) < 1.0 && !self.is_stale(context) {
+            self.epoch(&elapsed, task.as_ref(), context)?;
+        }
+        let best = checkpoint::best(&self.place.output);
+        if self.position.best_epoch + 1 < self.position.epoch && best.is_file() {
+            let epoch = self.position.best_epoch;
+            context.progress.note(&format!("keeping the weights of epoch {epoch}, the best"));
+            let tensors = curator_nn::checkpoint::read(&best)?;
+            curator_nn::checkpoint::restore(self.encoder.store_mut(), "", &tensors, &best)?;
+        }
+        Ok(Trained { encoder: self.encoder, steps: self.position.steps, metrics: self.metrics })
+    }
+
+    /// Whether patience has run out.
+    fn is_stale(&self, context: &Context) -> bool {
+        let Some(patience) = self.config.patience else { return false };
+        let since = self.position.epoch.saturating_sub(self.position.best_epoch + 1);
+        let stale = self.position.epoch > 0 && since >= patience;
+        if stale {
+            let text = format!("stopping: no lower loss on held-out images for {since} epochs");
+            context.progress.note(&text);
+        }
+        stale
+    }
+
+    fn epoch(
+        &mut self,
+        elapsed: &dyn Fn() -> u64,
+        task: &dyn Task,
+        context: &Context,
+    ) -> Result<()> {
+        let (images, partners) = (self.images, self.partners.take());
+        let order = data::order(&self.training, self.config.seed, self.position.epoch);
+        let plan = Plan {
+            order: &order,
+            batch_size: self.step_size(),
+            first: self.position.step as usize,
+            partners: partners.as_ref(),
+            seed: self.config.seed,
+            epoch: self.position.epoch,
+        };
+        let (begun, begun_ms) = (Instant::now(), elapsed());
+        let begun_progress = self.progress(begun_ms);
+        let (mut seen, mut lr, mut waited) = (0_u64, 0.0, Duration::ZERO);
+        let mut saved = begun_ms;
+        images.epoch(&plan, context, |number, batch, wait| {
+            let progress = self.progress(elapsed());
+            if progress >= 1.0 {
+                return Ok(false);
+            }
+            waited += wait;
+            lr = learning_rate(self.config.lr, self.config.warm_up, progress);
+            let loss = self.step(&batch, lr)?;
+            seen += batch.images.len() as u64;
+            self.position.step = number as u64 + 1;
+            self.position.elapsed_ms = elapsed();
+            task.advance(batch.images.len() as u64);
+            let left = (self.position.elapsed_ms - begun_ms) as f64 / 1000.0 * (1.0 - progress)
+                / (progress - begun_progress).max(1e-9);
+            let left = if progress > begun_progress { duration(left) } else { String::new() };
+            let stalled = waited.as_secs_f64() / begun.elapsed().as_secs_f64().max(1e-9);
+            task.say(&format!(
+                "loss {loss:.3} · {:.0} % done{left} · waits for data {:.0} %",
+                progress * 100.0,
+                stalled * 100.0
+            ));
+            let interrupted = context.cancel.is_cancelled();
+            if interrupted || elapsed() - saved > CHECKPOINT_EVERY {
+                saved = elapsed();
+                self.save()?;
+            }
+            context.check()?;
+            Ok(true)
+        })?;
+        self.partners = partners;
+        let seconds = begun.elapsed().as_secs_f64();
+        if self.position.step > 0 {
+            let last = self.progress(elapsed()) >= 1.0;
+            let mut line = EpochMetrics {
+                epoch: self.position.epoch,
+                steps: self.position.steps,
+                loss: self.position.loss_sum / self.position.step as f64,
+                validation_loss: self.validate(context)?,
+                lr,
+                gradient_norm: self.position.norm_sum / self.position.step as f64,
+                images_per_second: seen as f64 / seconds.max(1e-9),
+                stalled: waited.as_secs_f64() / seconds.max(1e-9),
+                ..EpochMetrics::default()
+            };
+            self.measure(&mut line, last, context)?;
+            line.seconds = elapsed() as f64 / 1000.0;
+            line.time = std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(0.0, |since| since.as_secs_f64());
+            self.metrics.push(line);
+        }
+        self.position = Position {
+            epoch: self.position.epoch + 1,
+            step: 0,
+            loss_sum: 0.0,
+            norm_sum: 0.0,
+            elapsed_ms: elapsed(),
+            ..self.position
+        };
+        metrics::write(&self.place.output, &self.metrics)?;
+        tensorboard::write(&self.place.output, &self.metrics)?;
+        curves::write(&self.place.output, &self.metrics, None)?;
+        self.save()
+    }
+
+    /// One update; returns the loss.
+    fn step(&mut self, batch: &Batch, lr: f64) -> Result<f64> {
+        self.optimizer.zero_grad();
+        let mut sum = 0.0;
+        let parts = batch.parts(self.batch_size);
+        for part in &parts {
+            let loss = self.loss(part, self.position.epoch, true)?;
+            let value = f64::try_from(&loss).map_err(curator_nn::Error::from)?;
+            self.check_finite("loss", value, lr)?;
+            loss.f_backward().map_err(curator_nn::Error::from)?;
+            sum += value;
+        }
+        if parts.len() > 1 {
+            self.optimizer.scale_gradients(1.0 / parts.len() as f64)?;
+        }
+        let norm = self.optimizer.gradient_norm()?;
+        self.check_finite("norm of the gradients", norm, lr)?;
+        if let Some(clip) = self.config.clip.filter(|&clip| norm > clip) {
+            self.optimizer.scale_gradients(clip / norm)?;
+        }
+        self.optimizer.step(lr)?;
+        let loss = sum / parts.len() as f64;
+        self.position.steps += 1;
+        self.position.loss_sum += loss;
+        self.position.norm_sum += norm;
+        Ok(loss)
+    }
+
+    fn check_finite(&self, what: &'static str, value: f64, lr: f64) -> Result<()> {
+        if value.is_finite() {
+            return Ok(());
+        }
+        let Position { epoch, steps, .. } = self.position;
+        let kept = checkpoint::path(&self.place.output);
+        let kept = kept.is_file().then_some(kept);
+        Err(Error::Diverged { what, value, epoch, step: steps + 1, lr, kept })
+    }
+
+    /// The loss of a batch, with the views of an epoch.
+    fn loss(&self, batch: &Batch, epoch: u64, train: bool) -> Result<Tensor> {
+        let tensor =
+            |samples: &[u8]| batch::to_tensor(samples, self.config.input_size, 3, self.device);
+        let pictures = tensor(&batch.samples)?;
+        let partners = batch.partners.as_deref().map(tensor).transpose()?;
+        let view = |pictures: &Tensor, view| {
+            let draw = Draw { seed: self.config.seed, epoch, view, images: &batch.images };
+            self.config.augmentation.apply(pictures, &draw)
+        };
+        let first = view(&pictures, 0)?;
+        let second = view(partners.as_ref().unwrap_or(&pictures), 1)?;
+        self.objective.loss(&self.encoder, &first, &second, train)
+    }
+
+    /// Mean loss of the held-out images; keeps the weights when it is the lowest.
+    fn validate(&mut self, context: &Context) -> Result<Option<f64>> {
+        let (mut sum, mut count) = (0.0, 0_usize);
+        for block in self.validation.chunks(self.batch_size).filter(|block| block.len() > 1) {
+            let batch = self.images.batch(block, context)?;
+            let loss = no_grad(|| self.loss(&batch, FIXED, false))?;
+            sum += f64::try_from(&loss).map_err(curator_nn::Error::from)? * block.len() as f64;
+            count += block.len();
+        }
+        if count == 0 {
+            return Ok(None);
+        }
+        let loss = sum / count as f64;
+        let first = self.metrics.iter().all(|m| m.validation_loss.is_none());
+        if first || loss < self.position.best_loss {
+            (self.position.best_epoch, self.position.best_loss) = (self.position.epoch, loss);
+            let weights = curator_nn::checkpoint::variables(self.encoder.store(), "");
+            curator_nn::checkpoint::write(&checkpoint::best(&self.place.output), &weights)?;
+        }
+        Ok(Some(loss))
+    }
+
+    /// Health of the embeddings of a sample, when it is due.
+    fn measure(&mut self, line: &mut EpochMetrics, due: bool, context: &Context) -> Result<()> {
+        let share = self.measuring.as_secs_f64() / self.begun.elapsed().as_secs_f64().max(1e-9);
+        let due = due
+            || match self.place.monitor_every {
+                Some(epochs) => (line.epoch + 1).is_multiple_of(epochs),
+                None => self.metrics.is_empty() || share <= MONITOR_SHARE,
+            };
+        if !due {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let all: &[usize] =
+            if self.validation.len() >= 64 { &self.validation } else { &self.training };
+        let positions = Images::sample(all, MONITORED);
+        let (dim, config) = (self.encoder.dim(), self.config);
+        let (mut embeddings, mut projections) = (Vec::new(), Vec::new());
+        for block in positions.chunks(128) {
+            let batch = self.images.batch(block, context)?;
+            let (features, projected) = self.look(&batch)?;
+            embeddings.extend(features);
+            projections.extend(projected);
+        }
+        let health = Health::of(&projections, &embeddings, positions.len());
+        (line.spread, line.rank) = (Some(health.spread), Some(health.rank));
+        let alarm = health.alarm();
+        match (&alarm, self.alarmed) {
+            (Some(alarm), false) => {
+                context.progress.warn(&format!("after epoch {}: {alarm}", line.epoch));
+            }
+            (None, true) => {
+                let text = format!("after epoch {}: the embeddings have recovered", line.epoch);
+                context.progress.note(&text);
+            }
+            _ => {}
+        }
+        self.alarmed = alarm.is_some();
+        let classes = self.images.classes(&positions)?;
+        line.knn_accuracy = if classes.len() * dim == embeddings.len() {
+            knn_accuracy(&embeddings, dim, &classes, 10)
+        } else {
+            None
+        };
+        if line.knn_accuracy.is_none() {
+            let positions = Images::sample(&positions, MONITORED / 2);
+            let batch = self.images.batch(&positions, context)?;
+            let view = |view| -> Result<Vec<f32>> {
+                let draw = Draw { seed: config.seed, epoch: FIXED, view, images: &batch.images };
+                self.embed_views(&batch, &config.augmentation, &draw)
+            };
+            let (alignment, uniformity) = alignment_uniformity(&view(0)?, &view(1)?, dim);
+            (line.alignment, line.uniformity) = (Some(alignment), Some(uniformity));
+        }
+        self.measuring += begun.elapsed();
+        Ok(())
+    }
+
+    /// Features and projections of pictures, rows scaled to length 1.
+    fn look(&self, batch: &Batch) -> Result<(Vec<f32>, Vec<f32>)> {
+        no_grad(|| {
+            let pictures =
+                batch::to_tensor(&batch.samples, self.config.input_size, 3, self.device)?;
+            let features = self.encoder.forward(&pictures, false)?;
+            Ok((rows(&features)?, rows(&self.objective.project(&features)?)?))
+        })
+    }
+
+    fn embed_views(
+        &self,
+        batch: &Batch,
+        augmentation: &Augmentation,
+        draw: &Draw,
+    ) -> Result<Vec<f32>> {
+        no_grad(|| {
+            let pictures =
+                batch::to_tensor(&batch.samples, self.config.input_size, 3, self.device)?;
+            rows(&self.encoder.forward(&augmentation.apply(&pictures, draw)?, false)?)
+        })
+    }
+
+    fn save(&self) -> Result<()> {
+        let Self { place, position, encoder, objective, optimizer, .. } = self;
+        checkpoint::save(&place.output, *position, encoder, objective, optimizer)
+    }
+}
+
+/// Rows `[N, D]` scaled to length 1, one after the other.
+fn rows(tensor: &Tensor) -> Result<Vec<f32>> {
+    let unit = curator_nn::loss::normalize(tensor)?;
+    let flat = || unit.f_to_device(Device::Cpu)?.f_contiguous()?.f_view([-1]);
+    let flat = flat().map_err(curator_nn::Error::from)?;
+    Ok(Vec::<f32>::try_from(&flat).map_err(curator_nn::Error::from)?)
+}
+
+/// ` · 1 h 5 min left`.
+fn duration(seconds: f64) -> String {
+    let seconds = seconds as u64;
+    match seconds {
+        0..60 => format!(" · {seconds} s left"),
+        60..3600 => format!(" · {} min {} s left", seconds / 60, seconds % 60),
+        _ => format!(" · {} h {} min left", seconds / 3600, seconds % 3600 / 60),
+    }
+}

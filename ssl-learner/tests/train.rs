@@ -1,0 +1,234 @@
+//! `ssl-learner train` and `preview`, the real binary on small pictures.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use curator_core::{Raster, digest, seed};
+use tempfile::TempDir;
+
+/// A folder of pictures in two classes: bright discs, and bright bars, on noise.
+fn pictures(count: u64) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..count {
+        let disc = i % 2 == 0;
+        let draw = |k: u64, n: u64| seed::mix(i, &[k]) % n;
+        let (x0, y0) = (10 + draw(1, 12) as i64, 10 + draw(2, 12) as i64);
+        let data = (0..32 * 32_i64).flat_map(|p| {
+            let (x, y) = (p % 32, p / 32);
+            let inside =
+                if disc { (x - x0).pow(2) + (y - y0).pow(2) < 49 } else { (y - y0).abs() < 3 };
+            let level = if inside { 170 } else { 40 };
+            [0, 1, 2].map(|band| level + (seed::mix(i, &[3, p as u64, band]) % 50) as u8)
+        });
+        let raster = Raster { width: 32, height: 32, bands: 3, data: data.collect() };
+        let path = dir.path().join(if disc { "discs" } else { "bars" }).join(format!("{i:03}.png"));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, raster.to_png().unwrap()).unwrap();
+    }
+    dir
+}
+
+fn run(words: &str, tiles: &Path, output: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ssl-learner"))
+        .args(words.split(' ').next())
+        .arg(tiles)
+        .arg("-o")
+        .arg(output)
+        .args(words.split(' ').skip(1))
+        .args(["-j", "1", "--no-progress"])
+        .output()
+        .unwrap()
+}
+
+const SMALL: &str = "train --arch minicnn --input-size 32 --batch-size 16";
+
+/// Runs with an expected exit code and returns stdout and stderr together.
+fn expect(code: i32, words: &str, tiles: &Path, output: &Path) -> String {
+    let done = run(words, tiles, output);
+    let text = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+    if done.status.code() != Some(code) || text.contains("panicked") {
+        panic!("`{words}` ended with {:?}, not {code}:\n{text}", done.status.code());
+    }
+    text
+}
+
+fn weights(model: &Path) -> String {
+    digest::of_file(&model.join("encoder.safetensors")).unwrap()
+}
+
+#[test]
+fn a_model_is_all_its_files_and_trained_once() {
+    let (tiles, place) = (pictures(40), tempfile::tempdir().unwrap());
+    let model = place.path().join("model");
+    let words = format!("{SMALL} --epochs 2 --validation 0.2 --method vicreg --clip 1");
+    let text = expect(0, &words, tiles.path(), &model);
+    assert!(text.contains("20 nearest neighbours on 40 images"), "{text}");
+    for part in ["config.json", "metrics.jsonl", "curves.html", "verdict.json", "tensorboard"] {
+        assert!(model.join(part).exists(), "{part}");
+    }
+    assert!(!model.join("checkpoints").exists());
+    let metrics = std::fs::read_to_string(model.join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 2);
+    let last: serde_json::Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
+    for name in ["loss", "validation_loss", "gradient_norm", "rank", "knn_accuracy", "stalled"] {
+        assert!(last[name].is_number(), "{name}: {last}");
+    }
+    assert!(expect(0, &words, tiles.path(), &model).contains("up to date"));
+    let other = format!("{words} --seed 5");
+    assert!(expect(2, &other, tiles.path(), &model).contains("--force"));
+    expect(0, &format!("{other} --force"), tiles.path(), &model);
+}
+
+#[test]
+fn where_pictures_are_kept_changes_nothing() {
+    let (tiles, place) = (pictures(40), tempfile::tempdir().unwrap());
+    let digests = ["", " --cache-mb 0", " --cache-mb 0 --disk-cache-mb 100"].map(|kept| {
+        let model = place.path().join(format!("model{kept}"));
+        expect(0, &format!("{SMALL} --epochs 2{kept}"), tiles.path(), &model);
+        weights(&model)
+    });
+    assert!(digests.iter().all(|digest| digest == &digests[0]));
+}
+
+#[test]
+fn an_interrupted_run_continues_to_the_same_weights() {
+    let (tiles, place) = (pictures(48), tempfile::tempdir().unwrap());
+    let words = format!(
+        "{SMALL} --epochs 30 --validation 0.2 --accumulate 2 --optimizer lars --method simsiam"
+    );
+    let whole = place.path().join("whole");
+    expect(0, &words, tiles.path(), &whole);
+
+    let broken = place.path().join("broken");
+    let checkpoint = broken.join("checkpoints/last.safetensors");
+    for _ in 0..2 {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ssl-learner"))
+            .arg("train")
+            .arg(tiles.path())
+            .arg("-o")
+            .arg(&broken)
+            .args(words.split(' ').skip(1))
+            .args(["-j", "1", "-q"])
+            .spawn()
+            .unwrap();
+        for _ in 0..1000 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            if checkpoint.exists() || child.try_wait().unwrap().is_some() {
+                break;
+            }
+        }
+        child.kill().unwrap(); // SIGKILL
+        child.wait().unwrap();
+    }
+    assert!(checkpoint.exists(), "killed too late");
+    assert!(expect(2, &format!("{words} --seed 9"), tiles.path(), &broken).contains("unfinished"));
+    let text = expect(0, &words, tiles.path(), &broken);
+    assert!(text.contains("continuing at step"), "{text}");
+    assert_eq!(weights(&whole), weights(&broken));
+    let losses = |model: &Path| -> Vec<_> {
+        let text = std::fs::read_to_string(model.join("metrics.jsonl")).unwrap();
+        let lines = text.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+        lines.map(|l| (l["loss"].clone(), l["validation_loss"].clone())).collect()
+    };
+    assert_eq!(losses(&whole), losses(&broken));
+}
+
+#[test]
+fn simsiam_without_its_stop_gradient_collapses_and_the_alarm_rings() {
+    let (tiles, place) = (pictures(128), tempfile::tempdir().unwrap());
+    let words = "train --arch minicnn --input-size 32 --batch-size 64 --method simsiam --lr 0.01 --epochs 20 --monitor-every 1";
+    let collapsed = place.path().join("collapsed");
+    let text = expect(0, &format!("{words} --no-stop-gradient"), tiles.path(), &collapsed);
+    assert!(text.contains("have collapsed") && text.contains("--method simclr"), "{text}");
+    let text = expect(0, words, tiles.path(), &place.path().join("alive"));
+    assert!(!text.contains("have collapsed"), "{text}");
+}
+
+#[test]
+fn early_stopping_keeps_the_best_weights() {
+    let (tiles, place) = (pictures(48), tempfile::tempdir().unwrap());
+    let words = format!("{SMALL} --epochs 500 --validation 0.3 --patience 3 --lr 0.03");
+    let text = expect(0, &words, tiles.path(), &place.path().join("model"));
+    assert!(text.contains("no lower loss on held-out images for 3 epochs"), "{text}");
+    assert!(text.contains("keeping the weights of epoch"), "{text}");
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint() {
+    let (tiles, place) = (pictures(48), tempfile::tempdir().unwrap());
+    let model = place.path().join("model");
+    let words = format!("{SMALL} --epochs 50 --optimizer sgd --lr 1e30 --warm-up 0.2");
+    let text = expect(1, &words, tiles.path(), &model);
+    assert!(text.contains("at step") && text.contains("smaller `--lr`"), "{text}");
+    assert!(!model.join("manifest.json").exists());
+}
+
+#[test]
+fn input_that_makes_no_sense_is_refused_with_a_reason() {
+    let (tiles, place) = (pictures(8), tempfile::tempdir().unwrap());
+    let model = place.path().join("model");
+    for (code, flags, said) in [
+        (2, "--temperature 0", "above 0"),
+        (2, "--batch-size 1", "2.."),
+        (2, "--max-minutes=-3", "above 0"),
+        (2, "--epochs 0", "1.."),
+        (2, "--patience 2 --validation 7", "0 to 0.9"),
+        (2, "--views mine", "no such views"),
+        (2, "--views nowhere.toml", "nowhere.toml"),
+        (2, "--arch vgg", "resnet18"),
+        (1, "--weights nowhere.safetensors", "nowhere.safetensors"),
+        (1, "--positives temporal", "temporal partner"),
+    ] {
+        let text = expect(code, &format!("train {flags}"), tiles.path(), &model);
+        assert!(text.contains(said), "{flags}: {text}");
+    }
+    let few = pictures(5);
+    let text = expect(1, SMALL, few.path(), &model);
+    assert!(text.contains("5 readable images") && text.contains("at least 8"), "{text}");
+}
+
+#[test]
+fn a_corrupt_image_is_said_once_and_skipped() {
+    for kept in ["", " --cache-mb 0"] {
+        let (tiles, place) = (pictures(24), tempfile::tempdir().unwrap());
+        std::fs::write(tiles.path().join("bars/broken.jpg"), b"\xff\xd8\xff\xe0 no more").unwrap();
+        let model = place.path().join("model");
+        let text = expect(3, &format!("{SMALL} --epochs 3{kept}"), tiles.path(), &model);
+        assert_eq!(text.matches("skipped: ").count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn starting_weights_are_taken_or_their_names_listed() {
+    let (tiles, place) = (pictures(24), tempfile::tempdir().unwrap());
+    let first = place.path().join("first");
+    expect(0, &format!("{SMALL} --epochs 1"), tiles.path(), &first);
+    let file = first.join("encoder.safetensors");
+    let words = format!("{SMALL} --epochs 1 --weights {}", file.display());
+    let text = expect(0, &words, tiles.path(), &place.path().join("second"));
+    assert!(text.contains("starting weights 0."), "{text}");
+    let words = format!("train --arch resnet18 --epochs 1 --weights {}", file.display());
+    let text = expect(1, &words, tiles.path(), &place.path().join("third"));
+    assert!(text.contains("`bn1.bias` is missing") && text.contains("more"), "{text}");
+    std::fs::write(&file, b"no weights").unwrap();
+    let text = expect(1, &words, tiles.path(), &place.path().join("third"));
+    assert!(text.contains("encoder.safetensors"), "{text}");
+}
+
+#[test]
+fn a_preview_shows_presets_and_files_of_views() {
+    let (tiles, place) = (pictures(9), tempfile::tempdir().unwrap());
+    let views = place.path().join("mine.toml");
+    std::fs::write(&views, "rotate = false\nnoise = 0.1\ncutout = 1.0\n").unwrap();
+    for (name, file) in [("simclr", "a.jpg"), (views.to_str().unwrap(), "b.png")] {
+        let sheet = place.path().join(file);
+        expect(0, &format!("preview --views {name} -n 3"), tiles.path(), &sheet);
+        let image = Raster::decode(file, &std::fs::read(&sheet).unwrap()).unwrap();
+        assert_eq!((image.width, image.height), (9 * 68 + 8, 3 * 68 + 4));
+    }
+    std::fs::write(&views, "rotat = false\n").unwrap();
+    let words = format!("preview --views {}", views.display());
+    assert!(expect(2, &words, tiles.path(), &place.path().join("c.png")).contains("rotat"));
+}

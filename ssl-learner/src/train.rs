@@ -108,8 +108,7 @@ pub fn run(config: &TrainConfig, place: &Place, context: &Context) -> Result<Rep
     };
     let mut encoders = vec![("model", &encoder), ("random weights", &random)];
     encoders.extend(starting.as_ref().map(|starting| ("starting weights", starting)));
-    let everything: Vec<usize> = (0..images.len()).collect();
-    let verdict = Verdict::of(&encoders, &images, &everything, context)?;
+    let verdict = Verdict::of(&encoders, &images, &config.augmentation, context)?;
     if !verdict.good {
         context.progress.warn(&verdict.conclusion);
     }

@@ -48,15 +48,16 @@ impl std::fmt::Display for Verdict {
 
 impl Verdict {
     /// Compares encoders, the trained one first, and channel statistics. Where folders give classes,
-    /// the measure is nearest-neighbour accuracy; else how often a picture that is turned and cropped
-    /// again, its colours kept, is found first among all others.
+    /// the measure is nearest-neighbour accuracy; else how often a view of a picture is found first,
+    /// among the views of all others, by another view of it.
     pub(crate) fn of(
         encoders: &[(&str, &Encoder)],
         images: &Images,
-        positions: &[usize],
+        augmentation: &Augmentation,
         context: &Context,
     ) -> Result<Self> {
-        let positions = Images::sample(positions, IMAGES);
+        let everything: Vec<usize> = (0..images.len()).collect();
+        let positions = Images::sample(&everything, IMAGES);
         let classes = images.classes(&positions)?;
         let by_class = monitor::knn_accuracy(&vec![1.0; classes.len()], 1, &classes, 1).is_some()
             && classes.iter().all(Option::is_some);
@@ -75,7 +76,7 @@ impl Verdict {
             format!("accuracy of {NEIGHBOURS} nearest neighbours")
         } else {
             let size = encoders.first().map_or(64, |(_, e)| e.config().input_size);
-            let (first, second) = moved(images, &positions, size, context)?;
+            let (first, second) = views(images, &positions, augmentation, size, context)?;
             for (name, encoder) in encoders {
                 let (a, b) = (embed(encoder, &first)?, embed(encoder, &second)?);
                 scores.push(((*name).to_string(), found_first(&a, &b, encoder.dim())));
@@ -85,7 +86,7 @@ impl Verdict {
             let scaled = |rows: &[f32]| comparable(rows, &a, baseline::DIM);
             let score = found_first(&scaled(&a), &scaled(&b), baseline::DIM);
             scores.push(("channel statistics".into(), score));
-            "turned and cropped pictures found first".into()
+            "pictures found first by another view of them".into()
         };
         Ok(Self::judge(measure, positions.len(), scores))
     }
@@ -134,20 +135,14 @@ fn statistics(samples: &[u8], pictures: usize) -> Vec<f32> {
     pictures.flat_map_iter(channel_statistics).collect()
 }
 
-/// Two crops of every picture, turned, their colours kept.
-fn moved(
+/// Two views of every picture.
+fn views(
     images: &Images,
     positions: &[usize],
+    augmentation: &Augmentation,
     size: u32,
     context: &Context,
 ) -> Result<(Vec<u8>, Vec<u8>)> {
-    let geometry = Augmentation {
-        min_area: 0.5,
-        rotate: true,
-        flip: true,
-        flip_vertical: true,
-        ..Augmentation::NONE
-    };
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for block in positions.chunks(128) {
         context.check()?;
@@ -155,7 +150,7 @@ fn moved(
         let pictures = batch::to_tensor(&batch.samples, size, 3, curator_nn::tch::Device::Cpu)?;
         for (view, samples) in [(0, &mut first), (1, &mut second)] {
             let draw = Draw { seed: 0, epoch: u64::MAX, view, images: &batch.images };
-            let rendered = geometry.apply(&pictures, &draw)?;
+            let rendered = augmentation.apply(&pictures, &draw)?;
             let bytes = || {
                 rendered
                     .f_mul_scalar(255.0)?

@@ -14,6 +14,13 @@ const RINGING: u8 = 26;
 /// How far ringing reaches, in pixels: less than a JPEG block.
 const REACH: usize = 4;
 
+/// Adds the gaps of a native tile to its mask of missing pixels.
+pub(crate) fn mark(image: &Raster, missing: &mut [bool]) {
+    for (missing, gap) in missing.iter_mut().zip(detect(image)) {
+        *missing |= gap;
+    }
+}
+
 /// Whether each pixel of an image lies in a gap, `[height × width]`.
 pub(crate) fn detect(image: &Raster) -> Vec<bool> {
     let (width, height) = (image.width as usize, image.height as usize);

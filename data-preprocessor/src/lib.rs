@@ -14,7 +14,6 @@ mod contact;
 mod error;
 mod fill;
 mod gap;
-mod mosaic;
 pub mod sample;
 mod shard;
 pub mod tile;

@@ -3,15 +3,14 @@
 use std::path::PathBuf;
 
 use curator_core::context::Unit;
-use curator_core::grid::{Level, TILE_SIZE};
 use curator_core::manifest::{self, Freshness, Input, Manifest};
-use curator_core::{BBox, Context, Raster, Tile, TileSet, digest, seed};
+use curator_core::mosaic::{Plane, Scenes};
+use curator_core::{Context, Raster, Tile, TileSet, digest, seed};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::mosaic::{self, Key, Mosaic};
 use crate::shard::{Counts, Shards};
-use crate::{Error, Fill, Result, cloud, contact};
+use crate::{Error, Fill, Result, cloud, contact, gap};
 
 /// Quality of re-encoded JPEG: differences stay below the noise of the sensor.
 const QUALITY: u8 = 95;
@@ -141,7 +140,7 @@ pub fn run(
     made.inputs = inputs;
     let mut shards = Shards::open(output, &made.digest())?;
     match &source {
-        Source::Scenes(_, groups) => cut_scenes(config, input, groups, &mut shards, context)?,
+        Source::Scenes(scenes) => cut_scenes(config, scenes, &mut shards, context)?,
         Source::Folder(tiles) => take_folder(config, tiles, &mut shards, context)?,
     }
     let (parts, counts) = shards.finish()?;
@@ -170,22 +169,21 @@ fn report(counts: Counts, output: &std::path::Path, up_to_date: bool) -> Report 
 }
 
 enum Source {
-    Scenes(Box<Manifest>, std::collections::BTreeMap<Key, mosaic::Group>),
+    Scenes(Box<Scenes>),
     Folder(Box<TileSet>),
 }
 
 impl Source {
     fn open(input: &std::path::Path) -> Result<Self> {
         if Manifest::exists(input) && Manifest::read(input)?.format == manifest::SCENES.name {
-            let (manifest, groups) = mosaic::groups(input)?;
-            return Ok(Self::Scenes(Box::new(manifest), groups));
+            return Ok(Self::Scenes(Box::new(Scenes::open(input)?)));
         }
         Ok(Self::Folder(Box::new(TileSet::open(input)?)))
     }
 
     fn input(&self, path: &std::path::Path) -> Input {
         match self {
-            Self::Scenes(manifest, _) => manifest.as_input(path),
+            Self::Scenes(scenes) => scenes.manifest().as_input(path),
             Self::Folder(tiles) => tiles.input(),
         }
     }
@@ -218,42 +216,46 @@ fn windows(from: u32, to: u32, size: u32, stride: u32, edge: Edge) -> Vec<(u32, 
 
 fn cut_scenes(
     config: &TileConfig,
-    root: &std::path::Path,
-    groups: &std::collections::BTreeMap<Key, mosaic::Group>,
+    scenes: &Scenes,
     shards: &mut Shards,
     context: &Context,
 ) -> Result<()> {
     let stride = ((f64::from(config.size) * (1.0 - config.overlap)).round() as u32).max(1);
-    let plans: Vec<_> = groups
+    let plans: Vec<_> = scenes
+        .all()
         .iter()
-        .map(|(key, group)| {
-            let (left, top, right, bottom) = Mosaic::new(root, group).extent();
+        .map(|scene| {
+            let (left, top, right, bottom) = scene.extent();
             let columns = windows(left, right, config.size, stride, config.edge);
-            (key, group, columns, windows(top, bottom, config.size, stride, config.edge))
+            (scene, columns, windows(top, bottom, config.size, stride, config.edge))
         })
         .collect();
-    let total = plans.iter().map(|plan| (plan.2.len() * plan.3.len()) as u64).sum();
+    let total = plans.iter().map(|plan| (plan.1.len() * plan.2.len()) as u64).sum();
     let task = context.progress.begin("tile", Some(total), Unit::Items);
     task.advance(shards.mark.counts.windows);
     let mut band = 0;
     let done = shards.mark.bands;
     let variant = digest::of_json(&serde_json::json!({ "fill": config.fill, "seed": config.seed }));
-    for (key, group, columns, rows) in plans {
-        let mut mosaic = Mosaic::new(root, group);
+    for (scene, columns, rows) in plans {
+        if band + rows.len() as u64 <= done {
+            band += rows.len() as u64;
+            continue;
+        }
+        let mut plane = scenes.plane(scene)?;
         for (y, height) in rows {
             band += 1;
             if band <= done {
                 continue;
             }
             context.check()?;
-            mosaic.load_rows(y, y + height, context);
+            plane.load_rows_marked(y, y + height, &gap::mark, context);
             let cut: Vec<_> = columns
                 .par_iter()
-                .map(|&(x, width)| cut(config, key, &mosaic, (x, y, width, height), &variant[..16]))
+                .map(|&(x, width)| cut(config, &plane, (x, y, width, height), &variant[..16]))
                 .collect();
             let counts = &mut shards.mark.counts;
             counts.windows += columns.len() as u64;
-            counts.broken += std::mem::take(&mut mosaic.broken);
+            counts.broken += plane.take_broken();
             for cut in cut {
                 match cut? {
                     Cut::Tile(tile, picture) => shards.push(*tile, &picture),
@@ -275,50 +277,40 @@ enum Cut {
     Cloud,
 }
 
-fn cut(
-    config: &TileConfig,
-    (layer, time, matrix_set, level): &Key,
-    mosaic: &Mosaic,
-    (x, y, width, height): (u32, u32, u32, u32),
-    variant: &str,
-) -> Result<Cut> {
-    let mut window = mosaic.window(x, y, width, height);
-    let gaps = window.gap.iter().filter(|&&gap| gap).count();
-    let gap_fraction = gaps as f32 / window.gap.len() as f32;
+fn cut(config: &TileConfig, plane: &Plane, at: (u32, u32, u32, u32), variant: &str) -> Result<Cut> {
+    let (x, y, width, height) = at;
+    let mut window = plane.window(x, y, width, height);
+    let gaps = window.missing_count();
+    let gap_fraction = gaps as f32 / window.missing.len() as f32;
     if gap_fraction > config.max_gap {
         return Ok(Cut::Gap);
     }
-    let cloud_fraction = cloud::fraction(&window.image, &window.gap);
+    let cloud_fraction = cloud::fraction(&window.image, &window.missing);
     if cloud_fraction > config.max_cloud {
         return Ok(Cut::Cloud);
     }
-    let when = if time.is_empty() { "static" } else { time.as_str() };
-    let tile_id = format!("{layer}/{when}/{matrix_set}/{level}/{x}_{y}_{width}x{height}");
-    let native = mosaic.native_at(x, y, width, height).filter(|_| gaps == 0);
+    let scene = plane.scene();
+    let tile_id = scene.key.tile_id(at);
+    let native = plane.native_at(at).filter(|_| gaps == 0);
     let (picture, variant) = match native {
         // Nothing to repair and nothing to cut: the served bytes.
-        Some(native) => (mosaic.bytes(native)?, String::new()),
+        Some(native) => (plane.natives().bytes(native)?, String::new()),
         None => {
-            let item = seed::mix(config.seed, &[u64::from(x), u64::from(y), u64::from(*level)]);
-            config.fill.apply(&mut window.image, &window.gap, item);
+            let level = u64::from(scene.key.level);
+            let item = seed::mix(config.seed, &[u64::from(x), u64::from(y), level]);
+            config.fill.apply(&mut window.image, &window.missing, item);
             (window.image.to_jpeg(QUALITY)?, variant.to_string())
         }
     };
     let content_id = content_id(&Raster::decode(&tile_id, &picture)?);
-    let span = Level(u8::try_from(*level).unwrap_or(0)).tile_span() / f64::from(TILE_SIZE);
-    let (west, north) = (f64::from(x) * span - 180.0, 90.0 - f64::from(y) * span);
+    let time = &scene.key.time;
     let tile = Tile {
         variant,
         content_id,
-        layer: Some(layer.clone()),
+        layer: Some(scene.key.layer.clone()),
         time: (!time.is_empty()).then(|| time.clone()),
-        resolution: Some(matrix_set.clone()),
-        bbox: Some(BBox {
-            west,
-            south: north - f64::from(height) * span,
-            east: west + f64::from(width) * span,
-            north,
-        }),
+        resolution: Some(scene.key.matrix_set.clone()),
+        bbox: Some(scene.bbox(at)),
         width,
         height,
         cloud_fraction: Some(cloud_fraction),

@@ -19,6 +19,7 @@ pub mod logistic;
 pub mod manifest;
 pub mod matrix;
 pub mod metrics;
+pub mod mosaic;
 pub mod npy;
 pub mod picture;
 pub mod plot;

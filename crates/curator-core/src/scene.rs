@@ -1,5 +1,6 @@
 //! Scenes: the native tiles of a layer and time, byte for byte as served.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use arrow_schema::{DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::part_path;
+use crate::mosaic::Key;
 use crate::{Manifest, Result, table};
 
 /// One row of `scenes-*.parquet`: a native tile.
@@ -126,6 +128,60 @@ pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<NativeTile>> + us
         Ok(tiles) => tiles.into_iter().map(Ok).collect::<Vec<_>>(),
         Err(error) => vec![Err(error)],
     }))
+}
+
+/// Reads a range of native tiles in row order, one batch in memory.
+///
+/// # Errors
+/// [`crate::Error::Missing`], [`crate::Error::Damaged`].
+pub fn read_rows(
+    path: &Path,
+    rows: Range<usize>,
+) -> Result<impl Iterator<Item = Result<NativeTile>> + use<>> {
+    let owned = path.to_path_buf();
+    let batches = table::read_range(path, rows)?;
+    Ok(batches.flat_map(move |batch| match batch.and_then(|b| from_batch(&owned, &b)) {
+        Ok(tiles) => tiles.into_iter().map(Ok).collect::<Vec<_>>(),
+        Err(error) => vec![Err(error)],
+    }))
+}
+
+/// Where a native tile belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) key: Key,
+    pub(crate) row: u32,
+    pub(crate) column: u32,
+}
+
+/// Reads where native tiles belong, in row order, and nothing else.
+pub(crate) fn places(path: &Path) -> Result<impl Iterator<Item = Result<Place>> + use<>> {
+    let owned = path.to_path_buf();
+    let names = ["layer", "time", "matrix_set", "level", "row", "column"];
+    Ok(table::read_columns(path, &names)?.flat_map(move |batch| {
+        match batch.and_then(|b| places_of(&owned, &b)) {
+            Ok(places) => places.into_iter().map(Ok).collect::<Vec<_>>(),
+            Err(error) => vec![Err(error)],
+        }
+    }))
+}
+
+fn places_of(path: &Path, batch: &RecordBatch) -> Result<Vec<Place>> {
+    let text = |name: &str| table::column::<StringArray>(path, batch, name);
+    let u32 = |name: &str| table::column::<UInt32Array>(path, batch, name);
+    let (layer, time, matrix_set) = (text("layer")?, text("time")?, text("matrix_set")?);
+    let (level, row, column) = (u32("level")?, u32("row")?, u32("column")?);
+    let place = |i| Place {
+        key: Key {
+            layer: layer.value(i).into(),
+            time: time.value(i).into(),
+            matrix_set: matrix_set.value(i).into(),
+            level: level.value(i),
+        },
+        row: row.value(i),
+        column: column.value(i),
+    };
+    Ok((0..batch.num_rows()).map(place).collect())
 }
 
 /// Streams all native tiles of a directory, part after part, one batch in memory.

@@ -1,12 +1,13 @@
 //! Parquet files of rows: written atomically, read batch by batch.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection, RowSelector};
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
@@ -82,6 +83,43 @@ pub fn read_at(
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .and_then(|builder| {
             builder.with_batch_size(8192).with_row_selection(RowSelection::from(selectors)).build()
+        })
+        .map_err(|e| Error::damaged(path, "a Parquet file", e))?;
+    let path = path.to_path_buf();
+    Ok(reader.map(move |batch| batch.map_err(|e| Error::damaged(&path, "readable rows", e))))
+}
+
+/// Reads some columns of a file batch by batch, in row order; the others are not decoded.
+///
+/// # Errors
+/// As [`read`]. A column that is not there is found missing by [`column`].
+pub fn read_columns(
+    path: &Path,
+    names: &[&str],
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+    let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(|builder| {
+            let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
+            builder.with_batch_size(8192).with_projection(mask).build()
+        })
+        .map_err(|e| Error::damaged(path, "a Parquet file", e))?;
+    let path = path.to_path_buf();
+    Ok(reader.map(move |batch| batch.map_err(|e| Error::damaged(&path, "readable rows", e))))
+}
+
+/// Reads a range of rows batch by batch; other pages are not decoded.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_range(
+    path: &Path,
+    rows: Range<usize>,
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+    let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(|builder| {
+            builder.with_batch_size(8192).with_offset(rows.start).with_limit(rows.len()).build()
         })
         .map_err(|e| Error::damaged(path, "a Parquet file", e))?;
     let path = path.to_path_buf();

@@ -5,6 +5,7 @@ import hashlib
 import json
 import pathlib
 import random
+import resource
 import shutil
 import signal
 import struct
@@ -70,9 +71,9 @@ def odd_images(folder: pathlib.Path) -> int:
     return len(unreadable)
 
 
-def run(program: str, *arguments, code: int = 0) -> subprocess.CompletedProcess:
+def run(program: str, *arguments, code: int = 0, before=None) -> subprocess.CompletedProcess:
     command = [str(PROGRAMS / program), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, preexec_fn=before)
     if done.returncode != code or "panicked" in done.stderr:
         sys.exit(f"{' '.join(command)}\nexit code {done.returncode}, expected {code}\n{done.stdout}\n{done.stderr}")
     return done
@@ -91,6 +92,12 @@ def kill_when(command: list, path: pathlib.Path) -> None:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
+
+
+def full_disk() -> None:
+    """For `preexec_fn`: no file may grow beyond 8 kB; a write beyond that is an error instead of a signal."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
 
 
 def main(place: pathlib.Path) -> None:
@@ -139,6 +146,18 @@ def main(place: pathlib.Path) -> None:
     run("data-preprocessor", "sample", place / "tiles", "-o", place / "subset", "-n", 10, "-q")
     run("ssl-learner", "train", place / "subset", "-o", place / "m2", "--arch", "minicnn", "--input-size", 32,
         "--epochs", 1, "-q")
+
+    # A full disk is said to be one, and with space again the same command finishes.
+    for arguments in [
+        ["data-preprocessor", "tile", photos, "-o", place / "tiles2", "-q"],
+        ["ssl-learner", *train[:3], place / "m4", *train[4:]],
+        ["embed-indexer", "build", photos, "--model", model, "-o", place / "i4", "-q"],
+    ]:
+        error = run(*arguments, code=1, before=full_disk).stderr
+        assert "cannot write" in error, error
+        run(*arguments)
+    assert digest(place / "tiles2" / records) == digest(place / "tiles" / records)
+    assert digest(place / "m4" / "encoder.safetensors") == digest(model / "encoder.safetensors")
 
     # Bad pictures among good ones are reported and skipped, and the exit code says so.
     bad = odd_images(photos)

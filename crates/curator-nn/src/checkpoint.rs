@@ -3,36 +3,51 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use tch::{Device, Tensor, nn, no_grad};
+use curator_core::atomic;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use tch::{Device, Kind, Tensor, nn, no_grad};
 
 use crate::{Error, Result};
 
-/// Writes tensors; the file is whole or not there.
+/// Writes tensors; the file is whole or not there. Memory: the file's size, once.
 ///
 /// # Errors
 /// [`curator_core::Error::Io`], [`Error::Torch`].
 pub fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
-    let parent = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).map_err(curator_core::Error::io("create", parent))?;
-    let temporary = parent.join(format!(".tmp-{}", std::process::id()));
-    let contiguous: Vec<(&str, Tensor)> = tensors
+    let tensors: Vec<(&str, Kind, Vec<usize>, Vec<u8>)> = tensors
         .iter()
         .map(|(name, tensor)| {
-            Ok((name.as_str(), tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?))
+            let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
+            let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+            tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+            let shape = tensor.size().into_iter().map(|n| n as usize).collect();
+            Ok((name.as_str(), tensor.kind(), shape, bytes))
         })
         .collect::<Result<_>>()?;
-    let written =
-        Tensor::write_safetensors(&contiguous, &temporary).map_err(Error::from).and_then(|()| {
-            let finish = || -> std::io::Result<()> {
-                std::fs::File::open(&temporary)?.sync_all()?;
-                std::fs::rename(&temporary, path)
-            };
-            Ok(finish().map_err(curator_core::Error::io("write", path))?)
-        });
-    if written.is_err() {
-        let _ = std::fs::remove_file(&temporary);
+    let refused = |detail: String| Error::Weights { path: path.into(), detail };
+    let views = tensors.iter().map(|(name, kind, shape, bytes)| {
+        let kind = dtype(*kind).ok_or_else(|| refused(format!("`{name}` is {kind:?}")))?;
+        let view = TensorView::new(kind, shape.clone(), bytes);
+        Ok((*name, view.map_err(|e| refused(format!("`{name}`: {e}")))?))
+    });
+    let views = views.collect::<Result<Vec<_>>>()?;
+    let bytes = safetensors::serialize(views, None).map_err(|e| refused(e.to_string()))?;
+    Ok(atomic::write_atomic(path, &bytes)?)
+}
+
+/// What safetensors calls a kind; those that weights, statistics and positions have.
+fn dtype(kind: Kind) -> Option<Dtype> {
+    match kind {
+        Kind::Float => Some(Dtype::F32),
+        Kind::Double => Some(Dtype::F64),
+        Kind::Half => Some(Dtype::F16),
+        Kind::BFloat16 => Some(Dtype::BF16),
+        Kind::Int64 => Some(Dtype::I64),
+        Kind::Int => Some(Dtype::I32),
+        Kind::Uint8 => Some(Dtype::U8),
+        _ => None,
     }
-    written
 }
 
 /// Reads tensors by name.

@@ -11,14 +11,14 @@
 //! journal.jsonl, .partial/, .lock                                    a run in progress
 //! ```
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use curator_core::manifest::{self, Manifest, part_path};
 use curator_core::scene::{self, NativeTile};
-use curator_core::{BBox, digest};
+use curator_core::{BBox, TileMatrix, digest};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,15 @@ pub(crate) struct Contents {
     /// Host that the tiles come from; tiles of different services are not mixed.
     pub(crate) source: String,
     pub(crate) requests: Vec<Wanted>,
+    /// The grids of its tiles, by [`scene::grid_name`].
+    #[serde(default)]
+    pub(crate) matrices: BTreeMap<String, TileMatrix>,
+}
+
+impl Contents {
+    fn empty(source: &str) -> Self {
+        Self { source: source.into(), requests: Vec::new(), matrices: BTreeMap::new() }
+    }
 }
 
 /// A request that failed.
@@ -102,7 +111,7 @@ impl Archive {
                 let path = directory.join(manifest::FILE_NAME);
                 curator_core::Error::damaged(path, "a configuration of scenes", e)
             })?,
-            None => Contents { source: source.into(), requests: Vec::new() },
+            None => Contents::empty(source),
         };
         let archive = Self { directory: directory.into(), manifest, contents };
         archive.check_source(&archive.contents.source, source)?;
@@ -114,8 +123,7 @@ impl Archive {
 
     /// A directory with nothing in it, whatever is there.
     pub(crate) fn empty(directory: &Path, source: &str) -> Self {
-        let contents = Contents { source: source.into(), requests: Vec::new() };
-        Self { directory: directory.into(), manifest: None, contents }
+        Self { directory: directory.into(), manifest: None, contents: Contents::empty(source) }
     }
 
     fn check_source(&self, found: &str, source: &str) -> Result<()> {
@@ -223,14 +231,14 @@ impl Archive {
         let entries: Vec<Entry> = journal::read(&self.journal())?
             .into_par_iter()
             .filter(|entry| match entry {
-                Entry::Source(_) => true,
+                Entry::Source(_) | Entry::Grid(..) => true,
                 Entry::Tile(tile) => self.is_intact(tile),
                 Entry::NoData(_) => !again,
             })
             .collect();
         for entry in &entries {
             match entry {
-                Entry::Source(_) => {}
+                Entry::Source(_) | Entry::Grid(..) => {}
                 Entry::Tile(tile) => settled.extend(keys(tile)),
                 Entry::NoData(absent) => drop(settled.insert(absent.key())),
             }

@@ -56,7 +56,7 @@ pub struct PlannedLayer {
     /// The last of them.
     pub last: String,
     /// Tiles of one time.
-    pub tiles: usize,
+    pub tiles: u64,
 }
 
 /// Says what a run would do, and writes nothing.

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::estimate::{BULK, PlannedLayer, planned_layers};
 use crate::finish::{Totals, finish};
 use crate::journal::{Entry, Journal};
+use crate::plan::Job;
 use crate::prepare::{Prepared, count, level, prepare};
 
 /// A run of `fetch`, valid.
@@ -110,7 +111,8 @@ pub fn run(config: &Config, context: &Context) -> Result<Report> {
     archive.remove_partial()?;
     let Resumed { mut entries, settled } = archive.resume(config.retry_failed)?;
     let (planned, to_fetch) = count(&prepared.jobs, &settled);
-    let unfinished = entries.iter().any(|entry| !matches!(entry, Entry::Source(_)));
+    let unfinished =
+        entries.iter().any(|entry| !matches!(entry, Entry::Source(_) | Entry::Grid(..)));
     if to_fetch == 0 && !unfinished && archive.manifest.is_some() {
         return Ok(up_to_date(config));
     }
@@ -121,6 +123,7 @@ pub fn run(config: &Config, context: &Context) -> Result<Report> {
     if !matches!(entries.first(), Some(Entry::Source(_))) {
         entries.insert(0, Entry::Source(archive.contents.source.clone()));
     }
+    entries.extend(prepared.jobs.iter().map(Job::grid));
     let journal = Journal::begin(&archive.journal(), &entries)?;
     drop(entries);
     let begun = Instant::now();

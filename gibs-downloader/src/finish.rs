@@ -1,14 +1,14 @@
 //! The end of a run: the journal becomes a part, scenes become virtual rasters, the manifest last.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use curator_core::manifest::{self, Manifest, Part, part_path};
-use curator_core::scene::{self, NativeTile};
-use curator_core::{Context, Error as CoreError, atomic, digest};
+use curator_core::scene::{self, Grids, NativeTile, grid_name};
+use curator_core::{Context, Error as CoreError, TileMatrix, atomic, digest};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::archive::{Archive, Failure, Wanted, keys, remove};
+use crate::archive::{Archive, Contents, Failure, Wanted, keys, remove};
 use crate::contact;
 use crate::error::Result;
 use crate::journal::{self, Absent, Entry};
@@ -43,6 +43,7 @@ pub(crate) fn finish(
     let finished: HashSet<Key> =
         archive.rows()?.map(|row| Ok(keys(&row?)[1])).collect::<Result<_, CoreError>>()?;
     let no_data = merge_no_data(archive, &entries, settled)?;
+    let matrices = matrices(archive, &entries)?;
     let fresh = fresh_rows(entries, &finished);
     context.check()?;
 
@@ -60,14 +61,18 @@ pub(crate) fn finish(
     write_lines(archive, "no-data.jsonl", &no_data)?;
     flush(archive, &fresh)?;
     let mut manifest = match &archive.manifest {
-        Some(old) => Manifest { created_by: CREATED_BY.into(), ..old.clone() },
+        Some(old) => Manifest {
+            created_by: CREATED_BY.into(),
+            version: manifest::SCENES.version,
+            ..old.clone()
+        },
         None => Manifest::new(manifest::SCENES, CREATED_BY, serde_json::Value::Null),
     };
     if !fresh.is_empty() {
         manifest.parts.push(write_part(archive, manifest.parts.len(), &fresh)?);
     }
-    write_scenes(archive, &fresh)?;
-    manifest.config = config(archive, wanted)?;
+    write_scenes(archive, &fresh, &matrices)?;
+    manifest.config = config(archive, wanted, matrices)?;
     let counts = &mut manifest.counts;
     let mut count = |name: &str, n: u64| {
         counts.insert(name.into(), n);
@@ -140,8 +145,34 @@ fn write_part(archive: &Archive, number: usize, rows: &[NativeTile]) -> Result<P
     Ok(Part { path: name, rows: rows.len() as u64, digest: digest::of_file(&path)? })
 }
 
+/// The grids of all tiles: those that the manifest describes and those that the journal brought.
+fn matrices(
+    archive: &Archive,
+    entries: &[Entry],
+) -> Result<BTreeMap<String, TileMatrix>, crate::Error> {
+    let mut matrices = archive.contents.matrices.clone();
+    if let Some(manifest) = archive.manifest.as_ref().filter(|manifest| manifest.version < 2) {
+        let grids = Grids::of(&archive.directory, manifest)?;
+        for row in archive.rows()? {
+            let row = row?;
+            let name = grid_name(&row.matrix_set, row.level);
+            matrices.insert(name, grids.get(&row.matrix_set, row.level)?);
+        }
+    }
+    let new = entries.iter().filter_map(|entry| match entry {
+        Entry::Grid(name, matrix) => Some((name.clone(), *matrix)),
+        _ => None,
+    });
+    matrices.extend(new);
+    Ok(matrices)
+}
+
 /// Writes the virtual rasters of the scenes that got new tiles: with those and with older ones.
-fn write_scenes(archive: &Archive, fresh: &[NativeTile]) -> Result<()> {
+fn write_scenes(
+    archive: &Archive,
+    fresh: &[NativeTile],
+    matrices: &BTreeMap<String, TileMatrix>,
+) -> Result<()> {
     let touched: HashSet<Scene<'_>> = fresh.iter().map(scene_of).collect();
     let mut older = Vec::new();
     for row in archive.rows()? {
@@ -154,7 +185,12 @@ fn write_scenes(archive: &Archive, fresh: &[NativeTile]) -> Result<()> {
         let same = |tile: &&NativeTile| scene.first().map(scene_of) == Some(scene_of(tile));
         let mut tiles: Vec<&NativeTile> = older.iter().filter(same).chain(scene).collect();
         tiles.sort_by_key(|tile| (tile.row, tile.column));
-        vrt::write(&archive.directory, &tiles)?;
+        let Some(first) = tiles.first() else { continue };
+        let name = grid_name(&first.matrix_set, first.level);
+        let matrix = matrices.get(&name).ok_or_else(|| {
+            CoreError::damaged(archive.journal(), format!("the grid `{name}`"), "none")
+        })?;
+        vrt::write(&archive.directory, &tiles, matrix)?;
     }
     Ok(())
 }
@@ -225,8 +261,12 @@ fn write_lines(archive: &Archive, name: &str, lines: &[impl Serialize]) -> Resul
 }
 
 /// The directory's configuration with what this run was asked for.
-fn config(archive: &Archive, wanted: &[Wanted]) -> Result<serde_json::Value> {
-    let mut contents = archive.contents.clone();
+fn config(
+    archive: &Archive,
+    wanted: &[Wanted],
+    matrices: BTreeMap<String, TileMatrix>,
+) -> Result<serde_json::Value> {
+    let mut contents = Contents { matrices, ..archive.contents.clone() };
     for one in wanted {
         if !contents.requests.contains(one) {
             contents.requests.push(one.clone());

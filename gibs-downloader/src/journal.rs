@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use curator_core::scene::NativeTile;
-use curator_core::{Error, Result};
+use curator_core::{Error, Result, TileMatrix};
 use serde::{Deserialize, Serialize};
 
 /// The file's name in a directory that is being filled.
@@ -27,6 +27,8 @@ const FLUSH_EVERY: Duration = Duration::from_millis(300);
 pub(crate) enum Entry {
     /// The first line: where the tiles come from.
     Source(String),
+    /// The grid of tiles that follow, by [`curator_core::scene::grid_name`].
+    Grid(String, TileMatrix),
     /// A tile that was fetched and checked.
     Tile(NativeTile),
     /// A request that the service has nothing for.

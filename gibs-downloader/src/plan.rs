@@ -5,13 +5,15 @@
 
 use std::sync::Arc;
 
-use curator_core::BBox;
 use curator_core::grid::Level;
+use curator_core::scene::grid_name;
+use curator_core::{BBox, Projection, Runs, TileMatrix};
 use jiff::civil::DateTime;
 
 use crate::catalogue::Layer;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
+use crate::journal::Entry;
 use crate::times;
 
 /// The tiles and times of one layer.
@@ -20,16 +22,17 @@ pub(crate) struct Job {
     pub(crate) layer: Arc<Target>,
     /// Times as requests name them, in order; one empty name for static layers.
     pub(crate) times: Vec<Arc<str>>,
-    /// Column and row of every tile, row by row.
-    pub(crate) tiles: Vec<(u32, u32)>,
+    /// The tiles of every time.
+    pub(crate) tiles: Runs,
 }
 
 /// What all requests of a job share.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Target {
     pub(crate) layer: String,
     pub(crate) matrix_set: String,
     pub(crate) level: u8,
+    pub(crate) matrix: TileMatrix,
     pub(crate) media_type: String,
     /// Whether times are named with a time of day.
     pub(crate) subdaily: bool,
@@ -92,14 +95,12 @@ pub(crate) fn job(
             has: layer.dates(),
         });
     }
-    let limit = layer.limits.iter().find(|limit| limit.level == level.0);
-    let exists = |&(column, row): &(u32, u32)| {
-        limit.is_none_or(|l| {
-            (l.min_column..=l.max_column).contains(&column)
-                && (l.min_row..=l.max_row).contains(&row)
-        })
+    let matrix = TileMatrix::gibs(Projection::Geographic, level.0);
+    let tiles = matrix.tiles_in(bbox);
+    let tiles = match layer.limits.iter().find(|limit| limit.level == level.0) {
+        Some(l) => tiles.limited_to((l.min_column, l.max_column), (l.min_row, l.max_row)),
+        None => tiles,
     };
-    let tiles: Vec<_> = level.tiles_in(bbox).into_iter().filter(exists).collect();
     if tiles.is_empty() {
         return Err(curator_core::Error::Setting {
             name: "bbox",
@@ -118,6 +119,7 @@ pub(crate) fn job(
         layer: layer.id.clone(),
         matrix_set: matrix_set.name().into(),
         level: level.0,
+        matrix,
         media_type,
         subdaily,
         template,
@@ -146,13 +148,19 @@ fn tiling(layer: &Layer) -> Result<(curator_core::grid::Resolution, String)> {
 impl Job {
     /// Number of requests.
     pub(crate) fn len(&self) -> u64 {
-        self.times.len() as u64 * self.tiles.len() as u64
+        self.times.len() as u64 * self.tiles.len()
+    }
+
+    /// The grid of its tiles, for the journal.
+    pub(crate) fn grid(&self) -> Entry {
+        let Target { matrix_set, level, matrix, .. } = &*self.layer;
+        Entry::Grid(grid_name(matrix_set, (*level).into()), *matrix)
     }
 
     /// All requests: time after time, row by row.
     pub(crate) fn requests(&self) -> impl Iterator<Item = Request> + '_ {
         self.times.iter().flat_map(move |time| {
-            self.tiles.iter().map(move |&(column, row)| Request {
+            self.tiles.iter().map(move |(column, row)| Request {
                 target: self.layer.clone(),
                 time: time.clone(),
                 column,
@@ -290,7 +298,8 @@ mod tests {
     fn limits_of_a_level_are_honoured() {
         let limit = Limit { level: 3, min_row: 1, max_row: 1, min_column: 2, max_column: 3 };
         let limited = Layer { limits: vec![limit], ..layer() };
-        assert_eq!(plan(&limited, "-180,-90,180,90", Some(3)).unwrap().tiles, [(2, 1), (3, 1)]);
+        let tiles = plan(&limited, "-180,-90,180,90", Some(3)).unwrap().tiles;
+        assert_eq!(tiles.iter().collect::<Vec<_>>(), [(2, 1), (3, 1)]);
         assert_eq!(plan(&limited, "-180,-90,180,90", Some(2)).unwrap().tiles.len(), 15);
     }
 

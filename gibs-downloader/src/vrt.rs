@@ -4,9 +4,8 @@
 use std::io::Write;
 use std::path::Path;
 
-use curator_core::grid::{Level, TILE_SIZE};
 use curator_core::scene::NativeTile;
-use curator_core::{Error, Result, atomic};
+use curator_core::{Error, Result, TileMatrix, atomic};
 use image::ImageDecoder;
 use rayon::prelude::*;
 
@@ -38,16 +37,21 @@ pub(crate) fn path(tile: &NativeTile) -> String {
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Image`] when a tile's header cannot be read.
-pub(crate) fn write(directory: &Path, tiles: &[&NativeTile]) -> Result<()> {
+pub(crate) fn write(directory: &Path, tiles: &[&NativeTile], matrix: &TileMatrix) -> Result<()> {
     let Some(first) = tiles.first() else { return Ok(()) };
     let samples = tiles
         .par_iter()
         .map(|tile| samples_of(&directory.join(&tile.path)))
         .collect::<Result<Vec<_>>>()?;
-    atomic::write_with(&directory.join(path(first)), |file| xml(file, tiles, &samples))
+    atomic::write_with(&directory.join(path(first)), |file| xml(file, tiles, &samples, matrix))
 }
 
-fn xml(file: &mut impl Write, tiles: &[&NativeTile], samples: &[Samples]) -> std::io::Result<()> {
+fn xml(
+    file: &mut impl Write,
+    tiles: &[&NativeTile],
+    samples: &[Samples],
+    matrix: &TileMatrix,
+) -> std::io::Result<()> {
     let Some(first) = tiles.first() else { return Ok(()) };
     let extent = |get: fn(&NativeTile) -> u32| {
         let all = || tiles.iter().map(|tile| get(tile));
@@ -55,21 +59,28 @@ fn xml(file: &mut impl Write, tiles: &[&NativeTile], samples: &[Samples]) -> std
     };
     let (left, right) = extent(|t| t.column);
     let (top, bottom) = extent(|t| t.row);
-    let level = Level(first.level as u8);
-    let corner = level.tile_bbox(left, top);
-    let pixel = level.pixel_span();
-    let (width, height) = ((right - left + 1) * TILE_SIZE, (bottom - top + 1) * TILE_SIZE);
+    let corner = matrix.bounds(left, top);
+    let size = matrix.tile;
+    let (width, height) = ((right - left + 1) * size.0, (bottom - top + 1) * size.1);
+    // The authority's order is latitude first; ours is longitude first.
+    let axes = if matrix.projection.is_geographic() { "2,1" } else { "1,2" };
     let alpha = first.media_type == "image/png";
     let bands = if alpha { 4 } else { 3 };
 
     writeln!(
         file,
         "<VRTDataset rasterXSize=\"{width}\" rasterYSize=\"{height}\">\n\
-         <SRS dataAxisToSRSAxisMapping=\"2,1\">EPSG:4326</SRS>\n\
-         <GeoTransform>{}, {pixel}, 0, {}, 0, -{pixel}</GeoTransform>\n\
+         <SRS dataAxisToSRSAxisMapping=\"{axes}\">{}</SRS>\n\
+         <GeoTransform>{}, {}, 0, {}, 0, -{}</GeoTransform>\n\
          <Metadata>\n<MDI key=\"LAYER\">{}</MDI>\n<MDI key=\"TIME\">{}</MDI>\n\
          <MDI key=\"CREDIT\">{CREDIT}</MDI>\n</Metadata>",
-        corner.west, corner.north, first.layer, first.time,
+        matrix.projection,
+        corner.west,
+        matrix.pixel.0,
+        corner.north,
+        matrix.pixel.1,
+        first.layer,
+        first.time,
     )?;
     for band in 1..=bands {
         let color = ["Red", "Green", "Blue", "Alpha"][band - 1];
@@ -78,9 +89,8 @@ fn xml(file: &mut impl Write, tiles: &[&NativeTile], samples: &[Samples]) -> std
             "<VRTRasterBand dataType=\"Byte\" band=\"{band}\"><ColorInterp>{color}</ColorInterp>"
         )?;
         for (tile, &samples) in tiles.iter().zip(samples) {
-            let x = (tile.column - left) * TILE_SIZE;
-            let y = (tile.row - top) * TILE_SIZE;
-            source(file, &tile.path, samples, band, (x, y))?;
+            let place = ((tile.column - left) * size.0, (tile.row - top) * size.1);
+            source(file, &tile.path, samples, band, place, size)?;
         }
         writeln!(file, "</VRTRasterBand>")?;
     }
@@ -94,8 +104,8 @@ fn source(
     samples: Samples,
     band: usize,
     (x, y): (u32, u32),
+    (width, height): (u32, u32),
 ) -> std::io::Result<()> {
-    let n = TILE_SIZE;
     let (from, lookup) = match (samples, band) {
         (Samples::Palette, _) => (1, format!("<ColorTableComponent>{band}</ColorTableComponent>")),
         // Nothing but a constant is wanted: value · 0 + 255.
@@ -111,10 +121,10 @@ fn source(
         file,
         "<{element}><SourceFilename relativeToVRT=\"1\">../{path}</SourceFilename>\
          <SourceBand>{from}</SourceBand>\
-         <SourceProperties RasterXSize=\"{n}\" RasterYSize=\"{n}\" DataType=\"Byte\" \
-         BlockXSize=\"{n}\" BlockYSize=\"1\"/>\
-         <SrcRect xOff=\"0\" yOff=\"0\" xSize=\"{n}\" ySize=\"{n}\"/>\
-         <DstRect xOff=\"{x}\" yOff=\"{y}\" xSize=\"{n}\" ySize=\"{n}\"/>{lookup}</{element}>"
+         <SourceProperties RasterXSize=\"{width}\" RasterYSize=\"{height}\" DataType=\"Byte\" \
+         BlockXSize=\"{width}\" BlockYSize=\"1\"/>\
+         <SrcRect xOff=\"0\" yOff=\"0\" xSize=\"{width}\" ySize=\"{height}\"/>\
+         <DstRect xOff=\"{x}\" yOff=\"{y}\" xSize=\"{width}\" ySize=\"{height}\"/>{lookup}</{element}>"
     )
 }
 
@@ -147,6 +157,8 @@ fn samples_of(path: &Path) -> Result<Samples> {
 
 #[cfg(test)]
 mod tests {
+    use curator_core::Projection;
+
     use super::*;
 
     fn tile(row: u32, column: u32) -> NativeTile {
@@ -172,7 +184,8 @@ mod tests {
     #[test]
     fn the_corner_is_that_of_the_north_western_tile() {
         let mut text = Vec::new();
-        xml(&mut text, &[&tile(13, 36), &tile(14, 37)], &[Samples::Rgb; 2]).unwrap();
+        let matrix = TileMatrix::gibs(Projection::Geographic, 6);
+        xml(&mut text, &[&tile(13, 36), &tile(14, 37)], &[Samples::Rgb; 2], &matrix).unwrap();
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains("rasterXSize=\"1024\" rasterYSize=\"1024\""));
         // 250m/6/13/36 begins at 18° W, 31.5° N; a pixel of level 6 spans 0.5625°/64.

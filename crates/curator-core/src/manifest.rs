@@ -23,8 +23,8 @@ pub struct Format {
     pub version: u32,
 }
 
-/// Native tiles as served.
-pub const SCENES: Format = Format { name: "curator.scenes", version: 1 };
+/// Native tiles as served. Version 1 had no tile matrices: its tiles are those of GIBS in EPSG:4326.
+pub const SCENES: Format = Format { name: "curator.scenes", version: 2 };
 /// Tiles cut for a model.
 pub const TILES: Format = Format { name: "curator.tiles", version: 1 };
 /// A trained encoder.

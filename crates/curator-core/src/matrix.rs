@@ -1,13 +1,23 @@
 //! Tile matrices: one zoom level of a tile matrix set, in any of the projections.
 //!
 //! Those of GIBS follow from a projection and a level ([`TileMatrix::gibs`]); those of other services
-//! come from their capabilities.
+//! come from their capabilities, those of pictures from their georeference.
+//!
+//! ```
+//! use curator_core::{BBox, Projection, TileMatrix};
+//!
+//! let matrix = TileMatrix::gibs(Projection::Geographic, 6);
+//! let bbox: BBox = "-17,28,-14,31".parse()?;
+//! assert_eq!(matrix.tiles_in(&bbox).iter().collect::<Vec<_>>(), [(36, 13)]);
+//! # Ok::<(), curator_core::Error>(())
+//! ```
 
 use serde::{Deserialize, Serialize};
 
 use crate::BBox;
 use crate::grid::Level;
-use crate::projection::Projection;
+use crate::projection::{Projection, wrapped};
+use crate::runs::{Run, Runs};
 
 /// A rectangle in the coordinates of a projection: degrees or metres.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -89,6 +99,14 @@ impl TileMatrix {
         }
     }
 
+    /// Whether it has tiles, and they have an area.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let spans = [self.pixel.0, self.pixel.1].iter().all(|p| p.is_finite() && *p > 0.0);
+        let origin = self.origin.0.is_finite() && self.origin.1.is_finite();
+        spans && origin && self.columns > 0 && self.rows > 0 && self.tile.0 > 0 && self.tile.1 > 0
+    }
+
     /// What a tile spans from left to right and from top to bottom.
     #[must_use]
     pub fn span(&self) -> (f64, f64) {
@@ -123,6 +141,83 @@ impl TileMatrix {
         ((x - self.origin.0) / width, (self.origin.1 - y) / height)
     }
 
+    /// Column and row of the tile that holds a place in degrees; `None` outside the matrix. Edges of the
+    /// matrix belong to its last tiles.
+    #[must_use]
+    pub fn tile_at(&self, lon: f64, lat: f64) -> Option<(u32, u32)> {
+        let (x, y) = self.projection.project(lon, lat);
+        let (column, row) = self.position(x, y);
+        let index = |position: f64, count: u32| {
+            let inside = (-1e-9..=f64::from(count) + 1e-9).contains(&position);
+            inside.then(|| (position.max(0.0) as u32).min(count - 1))
+        };
+        Some((index(column, self.columns)?, index(row, self.rows)?))
+    }
+
+    /// The box in degrees that encloses a tile, as far as it lies in the world.
+    #[must_use]
+    pub fn tile_bbox(&self, column: u32, row: u32) -> BBox {
+        let (width, height) = (u64::from(self.tile.0), u64::from(self.tile.1));
+        let (left, top) = (u64::from(column) * width, u64::from(row) * height);
+        self.bbox_of((left, top, left + width, top + height))
+    }
+
+    /// All tiles that share area with a box in degrees, exactly; row by row.
+    #[must_use]
+    pub fn tiles_in(&self, bbox: &BBox) -> Runs {
+        let (south, north) = self.projection.latitudes();
+        // An edge on the antimeridian leaves a part without area on its other side.
+        let parts = bbox
+            .split()
+            .into_iter()
+            .filter(|part| part.west < part.east && part.south < north && part.north > south);
+        parts
+            .flat_map(|part| match self.projection {
+                Projection::Geographic | Projection::WebMercator => {
+                    let (west, south) = self.projection.project(part.west, part.south);
+                    let (east, north) = self.projection.project(part.east, part.north);
+                    self.tiles_within(&Bounds { west, south, east, north })
+                }
+                Projection::Arctic | Projection::Antarctic => self.tiles_in_sector(&part),
+            })
+            .collect()
+    }
+
+    /// All tiles that share area with a rectangle in the units of the projection.
+    #[must_use]
+    pub fn tiles_within(&self, bounds: &Bounds) -> Runs {
+        // An edge that lies exactly on a tile's border must not draw in the neighbour.
+        let inside = (self.pixel.0 * 1e-6, self.pixel.1 * 1e-6);
+        let (left, top) = self.position(bounds.west + inside.0, bounds.north - inside.1);
+        let (right, bottom) = self.position(bounds.east - inside.0, bounds.south + inside.1);
+        let outside = right < 0.0 || bottom < 0.0;
+        if outside || left >= f64::from(self.columns) || top >= f64::from(self.rows) {
+            return Runs::default();
+        }
+        let (first, last) = (left.max(0.0) as u32, (right as u32).min(self.columns - 1));
+        (top.max(0.0) as u32..=(bottom as u32).min(self.rows - 1))
+            .map(|row| Run { row, first, last })
+            .collect()
+    }
+
+    /// Tiles of a polar map that share area with a box in degrees, which is a sector of a ring there.
+    fn tiles_in_sector(&self, bbox: &BBox) -> Runs {
+        let middle = (bbox.west + bbox.east) / 2.0;
+        let halves = [(bbox.west, middle), (middle, bbox.east)];
+        let sectors =
+            halves.map(|(west, east)| Sector::new(self.projection, &BBox { west, east, ..*bbox }));
+        let grain = self.pixel.0 * 1e-6;
+        let shares = |column, row| {
+            let bounds = self.bounds(column, row);
+            sectors.iter().any(|sector| sector.shares_area_with(&bounds, grain))
+        };
+        (0..self.rows)
+            .flat_map(|row| (0..self.columns).map(move |column| (column, row)))
+            .filter(|&(column, row)| shares(column, row))
+            .map(|(column, row)| Run { row, first: column, last: column })
+            .collect()
+    }
+
     /// The box in degrees that encloses a rectangle of pixels: left, top, right, bottom, the last two
     /// exclusive, counted from the origin. A rectangle around a pole has every longitude.
     #[must_use]
@@ -151,41 +246,106 @@ impl TileMatrix {
     }
 }
 
-/// The box in degrees that encloses a rectangle of a polar map: extremes lie on its edges, or at the
-/// pole.
+/// The box in degrees that encloses a rectangle of a polar map. Longitudes are extreme at corners,
+/// latitudes there, and where an edge passes nearest to the pole.
 fn polar_bbox(projection: Projection, bounds: Bounds) -> BBox {
     let Bounds { west, south, east, north } = bounds;
-    let pole = west <= 0.0 && east >= 0.0 && south <= 0.0 && north >= 0.0;
-    let edges = (0..=64).flat_map(|i| {
-        let part = f64::from(i) / 64.0;
-        let (x, y) = (west + (east - west) * part, south + (north - south) * part);
-        [(x, south), (x, north), (west, y), (east, y)]
-    });
-    let places: Vec<(f64, f64)> = edges
-        .filter_map(|(x, y)| projection.unproject(x, y))
-        .map(|(lon, lat)| (lon, lat.clamp(-90.0, 90.0)))
-        .collect();
-    let centre = projection.unproject((west + east) / 2.0, (south + north) / 2.0);
-    let centre = centre.map_or(0.0, |(lon, _)| lon);
-    // Longitudes relative to the centre's, so that the antimeridian is no seam.
-    let turn = |lon: f64| crate::projection::wrapped(lon - centre);
-    let fold = |f: fn(f64, f64) -> f64, start: f64, get: &dyn Fn(&(f64, f64)) -> f64| {
-        places.iter().map(get).fold(start, f)
-    };
-    let (low, high) = (fold(f64::min, 90.0, &|p| p.1), fold(f64::max, -90.0, &|p| p.1));
-    if pole {
-        let (low, high) =
-            if projection == Projection::Arctic { (low, 90.0) } else { (-90.0, high) };
+    let nearest = (0.0_f64.clamp(west, east), 0.0_f64.clamp(south, north));
+    let corners = [(west, south), (west, north), (east, south), (east, north)];
+    let degrees = |(x, y): (f64, f64)| projection.unproject(x, y).unwrap_or((0.0, 0.0));
+    let latitudes = || corners.into_iter().chain([nearest]).map(|place| degrees(place).1);
+    let (low, high) =
+        (latitudes().fold(90.0, f64::min).max(-90.0), latitudes().fold(-90.0, f64::max).min(90.0));
+    if west < 0.0 && east > 0.0 && south < 0.0 && north > 0.0 {
         return BBox { west: -180.0, south: low, east: 180.0, north: high };
     }
-    let left = fold(f64::min, 180.0, &|p| turn(p.0));
-    let right = fold(f64::max, -180.0, &|p| turn(p.0));
+    // Longitudes relative to the centre's, so that the antimeridian is no seam. The pole has none.
+    let centre = degrees(((west + east) / 2.0, (south + north) / 2.0)).0;
+    let turns = || {
+        let places = corners.into_iter().filter(|corner| corner.0.hypot(corner.1) > 1e-6);
+        places.map(|corner| wrapped(degrees(corner).0 - centre))
+    };
     BBox {
-        west: crate::projection::wrapped(centre + left),
+        west: wrapped(centre + turns().fold(180.0, f64::min)),
         south: low,
-        east: crate::projection::wrapped(centre + right),
+        east: wrapped(centre + turns().fold(-180.0, f64::max)),
         north: high,
     }
+}
+
+/// A box in degrees on a polar map: between two meridians, at most 180° apart, and two circles.
+struct Sector {
+    /// Outward normals of the meridians that bound it.
+    normals: [(f64, f64); 2],
+    inner: f64,
+    outer: f64,
+}
+
+impl Sector {
+    fn new(projection: Projection, bbox: &BBox) -> Self {
+        let distance = |lat| {
+            let (x, y) = projection.project(0.0, lat);
+            x.hypot(y)
+        };
+        // Longitude turns to the left round the north pole, to the right round the south pole.
+        let (near, far, turn) = match projection {
+            Projection::Antarctic => (bbox.south, bbox.north, -1.0),
+            _ => (bbox.north, bbox.south, 1.0),
+        };
+        let normal = |lon, side: f64| {
+            let (x, y) = projection.project(lon, (projection.latitudes().0 + 45.0).abs());
+            let length = x.hypot(y);
+            (side * turn * y / length, -side * turn * x / length)
+        };
+        Self {
+            normals: [normal(bbox.west, 1.0), normal(bbox.east, -1.0)],
+            inner: distance(near),
+            outer: distance(far),
+        }
+    }
+
+    /// Whether more than a grain of a rectangle lies in the sector.
+    fn shares_area_with(&self, bounds: &Bounds, grain: f64) -> bool {
+        let Bounds { west, south, east, north } = *bounds;
+        let mut polygon = vec![(west, south), (east, south), (east, north), (west, north)];
+        for normal in self.normals {
+            polygon = clipped(&polygon, normal, grain);
+        }
+        // What is left is convex, so that it reaches from its nearest to its farthest point.
+        let edges = polygon.iter().zip(polygon.iter().cycle().skip(1));
+        let nearest = edges.map(|(a, b)| distance_to_edge(*a, *b)).fold(f64::INFINITY, f64::min);
+        let farthest = polygon.iter().map(|p| p.0.hypot(p.1)).fold(0.0, f64::max);
+        polygon.len() >= 3 && nearest < self.outer - grain && farthest > self.inner + grain
+    }
+}
+
+/// The part of a convex polygon that lies on the inner side of a line through the pole.
+fn clipped(polygon: &[(f64, f64)], normal: (f64, f64), grain: f64) -> Vec<(f64, f64)> {
+    let height = |p: (f64, f64)| p.0 * normal.0 + p.1 * normal.1;
+    // A tile that has the line as its border has nothing on the other side.
+    if polygon.iter().all(|&p| height(p) > -grain) {
+        return Vec::new();
+    }
+    let mut part = Vec::new();
+    for (&a, &b) in polygon.iter().zip(polygon.iter().cycle().skip(1)) {
+        let (from, to) = (height(a), height(b));
+        if from <= 0.0 {
+            part.push(a);
+        }
+        if (from < 0.0) != (to < 0.0) && from != to {
+            let share = from / (from - to);
+            part.push((a.0 + (b.0 - a.0) * share, a.1 + (b.1 - a.1) * share));
+        }
+    }
+    part
+}
+
+/// Distance of the pole from a line between two points.
+fn distance_to_edge(a: (f64, f64), b: (f64, f64)) -> f64 {
+    let (dx, dy) = (b.0 - a.0, b.1 - a.1);
+    let length = dx * dx + dy * dy;
+    let share = if length > 0.0 { (-(a.0 * dx + a.1 * dy) / length).clamp(0.0, 1.0) } else { 0.0 };
+    (a.0 + dx * share).hypot(a.1 + dy * share)
 }
 
 #[cfg(test)]
@@ -227,5 +387,79 @@ mod tests {
         assert!(all.south > 30.0 && all.south < 45.0, "{all}");
         let corner = matrix.bbox_of((0, 0, 256, 256));
         assert!(corner.west != -180.0 && corner.north < 80.0, "{corner}");
+    }
+
+    #[test]
+    fn a_tile_at_the_pole_has_a_quarter_of_the_longitudes() {
+        let matrix = TileMatrix::gibs(Projection::Arctic, 0);
+        let quarter = matrix.tile_bbox(1, 1);
+        assert_eq!((quarter.west.round(), quarter.east.round()), (-45.0, 45.0), "{quarter}");
+        assert!((quarter.north - 90.0).abs() < 1e-9 && quarter.south < 45.0);
+        let antarctic = TileMatrix::gibs(Projection::Antarctic, 3).tile_bbox(7, 7);
+        assert_eq!((antarctic.west.round(), antarctic.east.round()), (-90.0, 0.0), "{antarctic}");
+    }
+
+    #[test]
+    fn the_tile_at_a_place_has_the_place() {
+        for projection in Projection::ALL {
+            let matrix = TileMatrix::gibs(projection, 4);
+            for (lon, lat) in [(12.5, 72.0), (-179.9, 81.0), (100.0, -75.0), (179.99, -88.0)] {
+                let Some((column, row)) = matrix.tile_at(lon, lat) else {
+                    assert!(projection.is_polar(), "{projection} {lon} {lat}");
+                    continue;
+                };
+                let bounds = matrix.bounds(column, row);
+                let (x, y) = projection.project(lon, lat);
+                assert!((bounds.west..bounds.east).contains(&x), "{projection} {lon} {lat}");
+                assert!((bounds.south..bounds.north).contains(&y), "{projection} {lon} {lat}");
+                if projection != Projection::WebMercator {
+                    assert!(matrix.tile_bbox(column, row).contains(lon, lat), "{projection}");
+                }
+            }
+        }
+        let last = TileMatrix::gibs(Projection::Geographic, 8).tile_at(180.0, -90.0);
+        assert_eq!(last, Some((319, 159)));
+    }
+
+    #[test]
+    fn the_globe_is_every_tile_and_a_tile_is_itself() {
+        for projection in [Projection::Geographic, Projection::WebMercator] {
+            let matrix = TileMatrix::gibs(projection, 3);
+            let all = u64::from(matrix.columns) * u64::from(matrix.rows);
+            assert_eq!(matrix.tiles_in(&BBox::GLOBE).len(), all);
+            let bbox = matrix.tile_bbox(5, 2);
+            assert_eq!(matrix.tiles_in(&bbox).iter().collect::<Vec<_>>(), [(5, 2)]);
+        }
+    }
+
+    #[test]
+    fn a_box_on_a_polar_map_is_what_samples_of_it_say() {
+        for projection in [Projection::Arctic, Projection::Antarctic] {
+            let mirror = if projection == Projection::Arctic { 1.0 } else { -1.0 };
+            for (west, east, a, b) in [
+                (-10.0, 35.0, 60.0, 75.5),
+                (100.0, 350.0, 82.0, 89.0),
+                (-180.0, 180.0, 70.0, 90.0),
+                (-45.0, 45.0, 50.0, 60.0),
+                (20.0, 21.0, 64.0, 64.5),
+            ] {
+                let (south, north) = if mirror > 0.0 { (a, b) } else { (-b, -a) };
+                let bbox = BBox { west, south, east: wrapped(east), north };
+                let matrix = TileMatrix::gibs(projection, 3);
+                let found: std::collections::BTreeSet<_> = matrix.tiles_in(&bbox).iter().collect();
+                let sampled: std::collections::BTreeSet<_> = (0..2000)
+                    .flat_map(|i| (0..200).map(move |j| (i, j)))
+                    .filter_map(|(i, j)| {
+                        let lon = west + (east - west) * (f64::from(i) + 0.5) / 2000.0;
+                        let lat = south + (north - south) * (f64::from(j) + 0.5) / 200.0;
+                        matrix.tile_at(wrapped(lon), lat)
+                    })
+                    .collect();
+                assert!(sampled.is_subset(&found), "{bbox}");
+                // Samples miss slivers only.
+                let missed = found.len() - sampled.len();
+                assert!(missed * 50 <= found.len(), "{bbox}: {missed} of {}", found.len());
+            }
+        }
     }
 }

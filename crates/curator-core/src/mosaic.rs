@@ -28,7 +28,8 @@ use rayon::prelude::*;
 
 use crate::manifest::{self, Manifest, part_path};
 use crate::picture::{self, Decoded};
-use crate::{BBox, Context, Error, Projection, Raster, Result, TileMatrix, scene};
+use crate::scene::Grids;
+use crate::{BBox, Context, Error, Raster, Result, TileMatrix, scene};
 
 /// Largest native tile that is read: servers send at most some hundred kilobytes.
 const MAX_NATIVE_BYTES: u64 = 64 << 20;
@@ -111,6 +112,7 @@ impl Scenes {
         let parts = manifest.parts.iter().filter(|part| part.path.ends_with(".parquet"));
         let tables: Vec<PathBuf> =
             parts.map(|part| part_path(root, &part.path)).collect::<Result<_>>()?;
+        let grids = Grids::of(root, &manifest)?;
         let mut scenes: BTreeMap<Key, Scene> = BTreeMap::new();
         for (part, table) in tables.iter().enumerate() {
             for (number, place) in scene::places(table)?.enumerate() {
@@ -118,7 +120,7 @@ impl Scenes {
                 let scene = match scenes.get_mut(&key) {
                     Some(scene) => scene,
                     None => {
-                        let matrix = matrix_of(table, &key)?;
+                        let matrix = grids.get(&key.matrix_set, key.level)?;
                         let (columns, rows) = (column..column, row..row);
                         let (tiles, parts) = (0, Vec::new());
                         let new = Scene { key: key.clone(), matrix, tiles, columns, rows, parts };
@@ -201,16 +203,6 @@ impl Scenes {
         let natives = self.natives(scene)?;
         Ok(Plane { scene: scene.clone(), natives, decoded: BTreeMap::new(), broken: 0 })
     }
-}
-
-/// The matrix of a plane.
-fn matrix_of(table: &Path, key: &Key) -> Result<TileMatrix> {
-    let projection = Projection::Geographic;
-    let level = u8::try_from(key.level)
-        .ok()
-        .filter(|&level| level <= TileMatrix::deepest_gibs_level(projection))
-        .ok_or_else(|| Error::damaged(table, "a level of the grid", key.level))?;
-    Ok(TileMatrix::gibs(projection, level))
 }
 
 /// Where the bytes of one native tile are.
@@ -454,7 +446,9 @@ mod tests {
 
     /// Four native tiles of which one is not there and one is broken, in two parts.
     fn scenes(dir: &Path) -> Scenes {
-        let mut manifest = Manifest::new(manifest::SCENES, "test", serde_json::Value::Null);
+        let matrix = TileMatrix::gibs(crate::Projection::Geographic, 6);
+        let config = serde_json::json!({"matrices": {"1km/6": matrix}});
+        let mut manifest = Manifest::new(manifest::SCENES, "test", config);
         let mut packed = Vec::new();
         let mut rows = Vec::new();
         for (row, column) in [(2, 5), (2, 6), (3, 5)] {

@@ -1,7 +1,8 @@
 //! Scenes: the native tiles of a layer and time, byte for byte as served.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::builder::{Float32Builder, StringBuilder, UInt32Builder, UInt64Builder};
@@ -9,9 +10,9 @@ use arrow_array::{Array, Float32Array, RecordBatch, StringArray, UInt32Array, UI
 use arrow_schema::{DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::part_path;
+use crate::manifest::{self, part_path};
 use crate::mosaic::Key;
-use crate::{Manifest, Result, table};
+use crate::{Error, Manifest, Projection, Result, TileMatrix, table};
 
 /// One row of `scenes-*.parquet`: a native tile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +47,58 @@ pub struct NativeTile {
     pub sha256: String,
     /// Share of pixels without data: black in JPEG, transparent in PNG.
     pub empty_share: f32,
+}
+
+/// The grids of a directory's tiles: the manifest's `config.matrices`, by [`grid_name`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grids {
+    manifest: PathBuf,
+    matrices: BTreeMap<String, TileMatrix>,
+    /// Version 1 knew no other tiles than those of GIBS in EPSG:4326.
+    gibs_only: bool,
+}
+
+/// How a manifest names a grid: `250m/8`.
+#[must_use]
+pub fn grid_name(matrix_set: &str, level: u32) -> String {
+    format!("{matrix_set}/{level}")
+}
+
+impl Grids {
+    /// The grids that a directory's manifest describes.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when it describes none, or one that cannot be.
+    pub fn of(directory: &Path, manifest: &Manifest) -> Result<Self> {
+        let path = directory.join(manifest::FILE_NAME);
+        let gibs_only = manifest.version < 2;
+        let described = manifest.config.get("matrices").cloned();
+        let matrices: BTreeMap<String, TileMatrix> = match described {
+            Some(value) => serde_json::from_value(value)
+                .map_err(|e| Error::damaged(&path, "tile matrices", e))?,
+            None if gibs_only => BTreeMap::new(),
+            None => return Err(Error::damaged(&path, "tile matrices", "none")),
+        };
+        if let Some((name, _)) = matrices.iter().find(|(_, matrix)| !matrix.is_sound()) {
+            return Err(Error::damaged(&path, "tiles of some size", format!("`{name}`")));
+        }
+        Ok(Self { manifest: path, matrices, gibs_only })
+    }
+
+    /// The grid of a matrix set and level.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when the manifest does not describe it.
+    pub fn get(&self, matrix_set: &str, level: u32) -> Result<TileMatrix> {
+        let name = grid_name(matrix_set, level);
+        match self.matrices.get(&name) {
+            Some(matrix) => Ok(*matrix),
+            None if self.gibs_only && level <= 20 => {
+                Ok(TileMatrix::gibs(Projection::Geographic, level as u8))
+            }
+            None => Err(Error::damaged(&self.manifest, format!("a tile matrix `{name}`"), "none")),
+        }
+    }
 }
 
 fn schema() -> Arc<Schema> {
@@ -264,5 +317,26 @@ mod tests {
         write(&path, std::slice::from_ref(&tile)).unwrap();
         let back: Vec<_> = read(&path).unwrap().collect::<Result<Vec<_>>>().unwrap();
         assert_eq!(back, [tile]);
+    }
+
+    #[test]
+    fn grids_come_from_the_manifest_and_version_1_is_geographic() {
+        let dir = Path::new("scenes");
+        let matrix = TileMatrix::gibs(Projection::Arctic, 3);
+        let config = serde_json::json!({"matrices": {"epsg3413-500m/3": matrix}});
+        let new = Manifest::new(manifest::SCENES, "test", config);
+        let grids = Grids::of(dir, &new).unwrap();
+        assert_eq!(grids.get("epsg3413-500m", 3).unwrap(), matrix);
+        assert!(matches!(grids.get("250m", 8), Err(Error::Damaged { .. })));
+
+        let config = serde_json::json!({"source": "h", "requests": []});
+        let old = Manifest { version: 1, ..Manifest::new(manifest::SCENES, "test", config) };
+        let grids = Grids::of(dir, &old).unwrap();
+        assert_eq!(grids.get("250m", 8).unwrap(), TileMatrix::gibs(Projection::Geographic, 8));
+        assert!(Grids::of(dir, &Manifest { version: 2, ..old }).is_err());
+
+        let broken = TileMatrix { pixel: (0.0, 1.0), ..matrix };
+        let config = serde_json::json!({"matrices": {"a/0": broken}});
+        assert!(Grids::of(dir, &Manifest::new(manifest::SCENES, "test", config)).is_err());
     }
 }

@@ -411,7 +411,7 @@ mod tests {
                 let bounds = matrix.bounds(column, row);
                 let (x, y) = projection.project(lon, lat);
                 assert!((bounds.west..bounds.east).contains(&x), "{projection} {lon} {lat}");
-                assert!((bounds.south..bounds.north).contains(&y), "{projection} {lon} {lat}");
+                assert!(bounds.south < y && y <= bounds.north, "{projection} {lon} {lat}");
                 if projection != Projection::WebMercator {
                     assert!(matrix.tile_bbox(column, row).contains(lon, lat), "{projection}");
                 }
@@ -456,9 +456,23 @@ mod tests {
                     })
                     .collect();
                 assert!(sampled.is_subset(&found), "{bbox}");
-                // Samples miss slivers only.
-                let missed = found.len() - sampled.len();
-                assert!(missed * 50 <= found.len(), "{bbox}: {missed} of {}", found.len());
+                // Samples miss slivers, which a closer look at the tile's edges finds.
+                for &(column, row) in found.difference(&sampled) {
+                    let b = matrix.bounds(column, row);
+                    let seen = (0..40_000).any(|i| {
+                        let part = f64::from(i % 10_000) / 10_000.0;
+                        let (x, y) = (
+                            b.west + (b.east - b.west) * part,
+                            b.south + (b.north - b.south) * part,
+                        );
+                        let edge = [(x, b.south), (x, b.north), (b.west, y), (b.east, y)]
+                            [i as usize / 10_000];
+                        projection
+                            .unproject(edge.0, edge.1)
+                            .is_some_and(|(lon, lat)| bbox.contains(lon, lat))
+                    });
+                    assert!(seen, "{bbox}: column {column}, row {row}");
+                }
             }
         }
     }

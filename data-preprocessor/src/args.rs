@@ -51,7 +51,7 @@ struct TileArgs {
     /// At the edges: drop, shift or keep
     #[arg(long, default_value = "drop")]
     edge: Edge,
-    /// Gaps: neighbor, random-pixel, random-rgb or none
+    /// Gaps: neighbor, nearest, inpaint, temporal, random-pixel, random-rgb or none
     #[arg(long, default_value = "neighbor")]
     fill: Fill,
     /// Drop tiles with more gap than this share

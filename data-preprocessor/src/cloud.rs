@@ -1,36 +1,96 @@
-//! A cloud fraction for true-colour imagery of a single day: bright pixels without much colour.
+//! How much a pixel looks like cloud when there is one day only, and what that tells of a tile.
 //!
-//! Snow, ice, salt and bright sand look the same in three visible bands, so this is an upper bound there.
+//! A probability of 0.5 means that the method cannot tell; its distance from there, doubled, is the
+//! confidence. In three visible bands of a single day snow, ice and salt look as clouds do, so confidence
+//! ends at 0.6 there, and at 0.2 where snow may lie; days of the same place tell more ([`crate::stack`]).
 
-use curator_core::Raster;
+/// Darkest band at which a grey pixel is as likely cloud as not.
+const BRIGHT: f32 = 135.0;
+/// How much brighter a pixel must be for each count by which its bands differ: sand is bright and coloured.
+const COLOUR: f32 = 0.9;
+/// Counts over which doubt turns to certainty.
+const SOFT: f32 = 14.0;
+/// Certainty of a single day at most, as share of the way from 0.5 to 0 or 1.
+const CERTAIN: f32 = 0.6;
+/// The same for bright pixels where snow may lie.
+const CERTAIN_BESIDE_SNOW: f32 = 0.2;
 
-/// Darkest band of a cloudy pixel at least.
-const BRIGHT: u8 = 150;
-/// Difference between its bands at most.
-const GREY: u8 = 45;
+/// Share of clouds, and how sure of it the method is, both 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Cloudiness {
+    pub(crate) fraction: f32,
+    pub(crate) confidence: f32,
+}
 
-/// Share of the pixels outside gaps that look like cloud, 0 to 1; 0 when there are none.
-pub(crate) fn fraction(image: &Raster, gap: &[bool]) -> f32 {
-    let (mut valid, mut cloudy) = (0_u32, 0_u32);
-    for (pixel, _) in image.data.chunks_exact(3).zip(gap).filter(|(_, gap)| !**gap) {
-        let low = pixel[0].min(pixel[1]).min(pixel[2]);
-        let high = pixel[0].max(pixel[1]).max(pixel[2]);
-        valid += 1;
-        cloudy += u32::from(low >= BRIGHT && high - low <= GREY);
+impl Cloudiness {
+    /// Of the probabilities of the pixels that were seen; nothing and sure of nothing when there are none.
+    pub(crate) fn of(probabilities: impl Iterator<Item = f32>) -> Self {
+        let (mut seen, mut cloudy, mut sure) = (0_u32, 0_u32, 0.0_f64);
+        for probability in probabilities {
+            seen += 1;
+            cloudy += u32::from(probability >= 0.5);
+            sure += f64::from((2.0 * probability - 1.0).abs());
+        }
+        if seen == 0 {
+            return Self { fraction: 0.0, confidence: 0.0 };
+        }
+        Self { fraction: cloudy as f32 / seen as f32, confidence: (sure / f64::from(seen)) as f32 }
     }
-    if valid == 0 { 0.0 } else { cloudy as f32 / valid as f32 }
+}
+
+/// Whether a colour is that of a cloud: 0 to 1, bright and without much colour.
+pub(crate) fn whiteness(pixel: [u8; 3]) -> f32 {
+    let low = f32::from(pixel[0].min(pixel[1]).min(pixel[2]));
+    let high = f32::from(pixel[0].max(pixel[1]).max(pixel[2]));
+    logistic((low - BRIGHT - COLOUR * (high - low)) / SOFT)
+}
+
+/// Probability of cloud of a pixel of a single day; `snow` where snow may lie.
+pub(crate) fn probability(pixel: [u8; 3], snow: bool) -> f32 {
+    let white = whiteness(pixel);
+    // That a dark pixel is no cloud is certain whether there is snow or not.
+    let certain = if snow && white > 0.5 { CERTAIN_BESIDE_SNOW } else { CERTAIN };
+    let certain = if white < 0.5 { certain.max(1.0 - white) } else { certain };
+    0.5 + (white - 0.5) * certain
+}
+
+/// Clouds of a picture of a single day, outside its gaps.
+pub(crate) fn single_day(samples: &[u8], gap: &[bool], snow: bool) -> Cloudiness {
+    let pixels = samples.as_chunks::<3>().0.iter().zip(gap);
+    Cloudiness::of(pixels.filter(|(_, gap)| !**gap).map(|(pixel, _)| probability(*pixel, snow)))
+}
+
+pub(crate) fn logistic(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const WHITE: [u8; 3] = [240, 241, 243];
+    const WATER: [u8; 3] = [12, 30, 60];
+    const SAND: [u8; 3] = [230, 190, 120];
+
     #[test]
     fn white_is_cloud_and_water_sand_and_gaps_are_not() {
-        let mut image = Raster::filled(2, 2, &[240, 241, 243]);
-        image.data[3..6].copy_from_slice(&[12, 30, 60]);
-        image.data[6..9].copy_from_slice(&[230, 190, 120]);
-        assert!((fraction(&image, &[false; 4]) - 0.5).abs() < 1e-6);
-        assert!((fraction(&image, &[true, false, false, true])).abs() < 1e-6);
+        let samples = [WHITE, WATER, SAND, WATER].concat();
+        let found = single_day(&samples, &[false; 4], false);
+        assert!((found.fraction - 0.25).abs() < 1e-6 && found.confidence > 0.5, "{found:?}");
+        let found = single_day(&samples, &[true, false, false, true], false);
+        assert!(found.fraction.abs() < 1e-6);
+    }
+
+    #[test]
+    fn where_snow_may_lie_white_is_uncertain_and_dark_is_not() {
+        let sure = |color: [u8; 3], snow| single_day(&color, &[false], snow).confidence;
+        assert!(sure(WHITE, true) < 0.25 && sure(WHITE, false) > 0.5);
+        assert!(sure(WATER, true) > 0.9);
+    }
+
+    #[test]
+    fn what_was_not_seen_tells_nothing() {
+        let found = single_day(&WHITE, &[true], false);
+        assert_eq!(found, Cloudiness { fraction: 0.0, confidence: 0.0 });
     }
 }

@@ -1,71 +1,104 @@
-//! Where the satellite did not look: swath gaps as connected black regions.
+//! Where the satellite did not look: swath gaps as flat black regions.
 //!
-//! A served gap is black; JPEG leaves it at most a few counts bright and rings at its border. Dark water is
-//! dark but not black, and noise keeps it from forming large regions of near-zero pixels.
+//! A served gap is black, and stays flat through JPEG: a block that lies wholly inside it decodes to a
+//! constant of at most 1. Dark water is blue, and what a night scene shows is never flat, so a region is
+//! taken for a gap only when it has a flat core. From the core the gap grows over what JPEG left beside it,
+//! up to half the brightness of the picture around: at an edge, that is where the edge was.
 
 use curator_core::Raster;
 
-/// Brightest band of a pixel that a gap consists of.
-const BLACK: u8 = 5;
-/// Pixels of a connected region at least; smaller ones are shadows.
-const REGION: usize = 96;
-/// Brightest band of a pixel beside a gap that still belongs to it (ringing of JPEG).
-const RINGING: u8 = 26;
-/// How far ringing reaches, in pixels: less than a JPEG block.
-const REACH: usize = 4;
+/// Brightest band of a flat pixel: what rounding the mean of a black JPEG block leaves at most.
+const FLAT: u8 = 1;
+/// Pixels of a connected core at least, each with nothing but flat pixels around it: a region of 9×9.
+const CORE: usize = 49;
+/// Brightest band of a pixel connected to a core that belongs to it wherever it is.
+const BLACK: u8 = 3;
+/// How far JPEG reaches from an edge, in pixels: less than a block.
+const REACH: usize = 6;
+/// How bright the picture is taken to be where all around is gap.
+const UNKNOWN_LEVEL: f64 = 24.0;
+/// How far around a pixel of a native tile its gap shows: what a plane needs besides the tile itself, so
+/// that a gap's corner in the next tile is found.
+pub(crate) const HALO: u32 = 24;
 
-/// Adds the gaps of a native tile to its mask of missing pixels.
-pub(crate) fn mark(image: &Raster, missing: &mut [bool]) {
-    for (missing, gap) in missing.iter_mut().zip(detect(image)) {
-        *missing |= gap;
-    }
-}
-
-/// Whether each pixel of an image lies in a gap, `[height × width]`.
-pub(crate) fn detect(image: &Raster) -> Vec<bool> {
+/// Whether each pixel of a plane lies in a gap, `[height × width]`. Pixels that are not there (transparent,
+/// or never fetched) are gaps, and no evidence for more.
+pub(crate) fn detect(image: &Raster, missing: &[bool]) -> Vec<bool> {
     let (width, height) = (image.width as usize, image.height as usize);
     let brightest: Vec<u8> = image
         .data
         .chunks_exact(image.bands as usize)
-        .map(|p| p.iter().copied().max().unwrap_or(0))
+        .map(|pixel| pixel.iter().copied().max().unwrap_or(0))
+        .collect();
+    let mut gap = cores(&brightest, missing, width, height);
+    if gap.contains(&true) {
+        flood(&mut gap, &brightest, width, height);
+        grow(&mut gap, &brightest, missing, width, height);
+    }
+    gap.iter_mut().zip(missing).for_each(|(gap, missing)| *gap |= missing);
+    gap
+}
+
+/// Connected regions of pixels that have nothing but flat ones around them, if they are large enough.
+fn cores(brightest: &[u8], missing: &[bool], width: usize, height: usize) -> Vec<bool> {
+    let flat: Vec<bool> =
+        brightest.iter().zip(missing).map(|(&b, &missing)| b <= FLAT || missing).collect();
+    let mut core: Vec<bool> = (0..width * height)
+        .map(|at| flat[at] && !missing[at] && around(at, 1, width, height).all(|other| flat[other]))
         .collect();
     let mut gap = vec![false; width * height];
-    let mut seen = vec![false; width * height];
     let mut region = Vec::new();
     for start in 0..width * height {
-        if seen[start] || brightest[start] > BLACK {
+        if !std::mem::take(&mut core[start]) {
             continue;
         }
         region.clear();
         region.push(start);
-        seen[start] = true;
         let mut next = 0;
-        while next < region.len() {
-            let at = region[next];
+        while let Some(&at) = region.get(next) {
             next += 1;
-            for other in neighbours(at, width, height) {
-                if !seen[other] && brightest[other] <= BLACK {
-                    seen[other] = true;
+            for other in beside(at, width, height) {
+                if std::mem::take(&mut core[other]) {
                     region.push(other);
                 }
             }
         }
-        if region.len() >= REGION {
+        if region.len() >= CORE {
             region.iter().for_each(|&at| gap[at] = true);
         }
     }
-    grow(&mut gap, &brightest, width, height);
     gap
 }
 
-/// Takes in the dark pixels that ring around gaps.
-fn grow(gap: &mut [bool], brightest: &[u8], width: usize, height: usize) {
+/// Takes in all black pixels that are connected to a core.
+fn flood(gap: &mut [bool], brightest: &[u8], width: usize, height: usize) {
+    let mut front: Vec<usize> = (0..gap.len()).filter(|&at| gap[at]).collect();
+    while let Some(at) = front.pop() {
+        for other in beside(at, width, height) {
+            if !gap[other] && brightest[other] <= BLACK {
+                gap[other] = true;
+                front.push(other);
+            }
+        }
+    }
+}
+
+/// Takes in the pixels near a gap that are darker than half of the picture around it.
+fn grow(gap: &mut [bool], brightest: &[u8], missing: &[bool], width: usize, height: usize) {
+    let near = Sums::of(width, height, |at| u64::from(gap[at]));
+    let far = |at: usize| !missing[at] && near.around(at, REACH) == 0;
+    let pixels = Sums::of(width, height, |at| u64::from(far(at)));
+    let light = Sums::of(width, height, |at| if far(at) { brightest[at].into() } else { 0 });
+    let half = |at: usize| match pixels.around(at, 2 * REACH + 1) {
+        0 => UNKNOWN_LEVEL / 2.0,
+        n => light.around(at, 2 * REACH + 1) as f64 / n as f64 / 2.0,
+    };
     let mut front: Vec<usize> = (0..gap.len()).filter(|&at| gap[at]).collect();
     for _ in 0..REACH {
         let mut next = Vec::new();
         for at in front {
-            for other in neighbours(at, width, height) {
-                if !gap[other] && brightest[other] <= RINGING {
+            for other in beside(at, width, height) {
+                if !gap[other] && f64::from(brightest[other]) < half(other) {
                     gap[other] = true;
                     next.push(other);
                 }
@@ -75,7 +108,46 @@ fn grow(gap: &mut [bool], brightest: &[u8], width: usize, height: usize) {
     }
 }
 
-fn neighbours(at: usize, width: usize, height: usize) -> impl Iterator<Item = usize> {
+/// Sums over rectangles (Crow 1984).
+struct Sums {
+    width: usize,
+    height: usize,
+    table: Vec<u64>,
+}
+
+impl Sums {
+    fn of(width: usize, height: usize, value: impl Fn(usize) -> u64) -> Self {
+        let mut table = vec![0; (width + 1) * (height + 1)];
+        for y in 0..height {
+            let mut line = 0;
+            for x in 0..width {
+                line += value(y * width + x);
+                table[(y + 1) * (width + 1) + x + 1] = table[y * (width + 1) + x + 1] + line;
+            }
+        }
+        Self { width, height, table }
+    }
+
+    /// The sum over the square of `reach` pixels around a pixel.
+    fn around(&self, at: usize, reach: usize) -> u64 {
+        let (x, y) = (at % self.width, at / self.width);
+        let (left, right) = (x.saturating_sub(reach), (x + reach + 1).min(self.width));
+        let (top, bottom) = (y.saturating_sub(reach), (y + reach + 1).min(self.height));
+        let sum = |x: usize, y: usize| self.table[y * (self.width + 1) + x];
+        sum(right, bottom) + sum(left, top) - sum(left, bottom) - sum(right, top)
+    }
+}
+
+/// The pixels of a square around a pixel, itself included.
+fn around(at: usize, reach: usize, width: usize, height: usize) -> impl Iterator<Item = usize> {
+    let (x, y) = (at % width, at / width);
+    let columns = x.saturating_sub(reach)..(x + reach + 1).min(width);
+    (y.saturating_sub(reach)..(y + reach + 1).min(height))
+        .flat_map(move |y| columns.clone().map(move |x| y * width + x))
+}
+
+/// The up to four pixels beside a pixel.
+fn beside(at: usize, width: usize, height: usize) -> impl Iterator<Item = usize> {
     let (x, y) = (at % width, at / width);
     [
         (x > 0).then(|| at - 1),
@@ -92,39 +164,65 @@ mod tests {
     use super::*;
     use curator_core::seed;
 
-    /// Dark, noisy water with a slanted gap, after JPEG compression.
-    fn water_with_gap(with_gap: bool) -> (Raster, Vec<bool>) {
-        let mut image = Raster::filled(256, 256, &[0, 0, 0]);
-        let mut truth = vec![false; 256 * 256];
-        for (at, is_gap) in truth.iter_mut().enumerate() {
-            let (x, y) = (at % 256, at / 256);
-            *is_gap = with_gap && (100 + y / 4..150 + y / 4).contains(&x);
-            if !*is_gap {
-                let noise = (seed::mix(1, &[at as u64]) % 7) as u8;
-                image.data[at * 3..at * 3 + 3].copy_from_slice(&[
-                    7 + noise,
-                    16 + noise,
-                    30 + noise,
-                ]);
+    const SIDE: usize = 256;
+
+    /// A scene of a colour and noise with slanted gaps, after JPEG compression.
+    fn scene(
+        color: [u8; 3],
+        noise: u64,
+        slits: &[(usize, usize)],
+        quality: u8,
+    ) -> (Raster, Vec<bool>) {
+        let mut image = Raster::filled(SIDE as u32, SIDE as u32, &[0, 0, 0]);
+        let truth: Vec<bool> = (0..SIDE * SIDE)
+            .map(|at| {
+                let (x, y) = (at % SIDE, at / SIDE);
+                slits.iter().any(|&(left, right)| (left + y / 4..right + y / 4).contains(&x))
+            })
+            .collect();
+        for at in (0..truth.len()).filter(|&at| !truth[at]) {
+            for (band, sample) in color.iter().enumerate() {
+                let drawn = seed::mix(1, &[at as u64, band as u64]) % (noise + 1);
+                image.data[at * 3 + band] = sample.saturating_add(drawn as u8);
             }
         }
-        let jpeg = image.to_jpeg(85).unwrap();
-        (Raster::decode("gap", &jpeg).unwrap(), truth)
+        (Raster::decode("gap", &image.to_jpeg(quality).unwrap()).unwrap(), truth)
+    }
+
+    fn iou(found: &[bool], truth: &[bool]) -> f64 {
+        let both = found.iter().zip(truth).filter(|(a, b)| **a && **b).count();
+        let either = found.iter().zip(truth).filter(|(a, b)| **a || **b).count();
+        both as f64 / either as f64
     }
 
     #[test]
-    fn a_gap_over_dark_water_is_found_after_jpeg() {
-        let (image, truth) = water_with_gap(true);
-        let found = detect(&image);
-        let both = found.iter().zip(&truth).filter(|(a, b)| **a && **b).count();
-        let either = found.iter().zip(&truth).filter(|(a, b)| **a || **b).count();
-        let iou = both as f64 / either as f64;
-        assert!(iou >= 0.95, "IoU {iou:.3}");
+    fn gaps_over_dark_water_sand_and_cloud_are_found_after_jpeg() {
+        for color in [[3, 10, 22], [7, 16, 30], [2, 6, 11], [170, 150, 110], [235, 238, 240]] {
+            for quality in [75, 85, 95] {
+                let (image, truth) = scene(color, 6, &[(40, 90), (120, 144)], quality);
+                let found = detect(&image, &vec![false; truth.len()]);
+                let iou = iou(&found, &truth);
+                assert!(iou >= 0.95, "IoU {iou:.3} for {color:?} at quality {quality}");
+            }
+        }
     }
 
     #[test]
-    fn dark_water_alone_is_no_gap() {
-        let (image, _) = water_with_gap(false);
-        assert_eq!(detect(&image).iter().filter(|&&g| g).count(), 0);
+    fn dark_water_and_night_are_no_gaps() {
+        for (color, noise) in [([0, 4, 9], 5), ([3, 10, 22], 6), ([0, 0, 0], 8), ([2, 2, 2], 2)] {
+            for quality in [75, 90] {
+                let (image, _) = scene(color, noise, &[], quality);
+                let found = detect(&image, &[false; SIDE * SIDE]);
+                let count = found.iter().filter(|&&gap| gap).count();
+                assert_eq!(count, 0, "{color:?}, noise {noise}, quality {quality}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_gap_and_no_evidence_for_more() {
+        let (image, _) = scene([7, 16, 30], 6, &[], 90);
+        let missing: Vec<bool> = (0..SIDE * SIDE).map(|at| at % SIDE < 30).collect();
+        assert_eq!(detect(&image, &missing), missing);
     }
 }

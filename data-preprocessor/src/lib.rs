@@ -5,17 +5,27 @@
 //! data-preprocessor sample tiles/ -o subset/ -n 1000 --embeddings index/
 //! ```
 //! Memory of `tile`: the decoded native tiles of one row of windows, at most two rows of the layer's
-//! matrix: `2 · columns · 512² · 4` bytes (0.7 GB for the whole globe at 250 m), and one shard. Of
+//! matrix, and of one row more above and below for gaps that cross: `4 · columns · 512² · 4` bytes (1.4 GB
+//! for the whole globe at 250 m), and one shard. Of
 //! `sample`: the features of all tiles, `4 · N · D` bytes memory-mapped, and 8 bytes a tile.
 
 pub mod args;
 mod cloud;
+mod companion;
 mod contact;
+mod dates;
 mod error;
 mod fill;
 mod gap;
+mod inpaint;
+mod nearest;
 pub mod sample;
 mod shard;
+mod sight;
+mod sun;
+mod survey;
+#[cfg(test)]
+mod testing;
 pub mod tile;
 
 pub use error::{Error, Result};

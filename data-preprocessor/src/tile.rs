@@ -4,13 +4,16 @@ use std::path::PathBuf;
 
 use curator_core::context::Unit;
 use curator_core::manifest::{self, Freshness, Input, Manifest};
-use curator_core::mosaic::{Plane, Scenes};
+use curator_core::mosaic::{Scene, Scenes};
 use curator_core::{Context, Raster, Tile, TileSet, digest, seed};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::dates::Dates;
 use crate::shard::{Counts, Shards};
-use crate::{Error, Fill, Result, cloud, contact, gap};
+use crate::sight::{self, Sight};
+use crate::survey::Survey;
+use crate::{Error, Fill, Result, cloud, companion, contact};
 
 /// Quality of re-encoded JPEG: differences stay below the noise of the sensor.
 const QUALITY: u8 = 95;
@@ -221,9 +224,13 @@ fn cut_scenes(
     context: &Context,
 ) -> Result<()> {
     let stride = ((f64::from(config.size) * (1.0 - config.overlap)).round() as u32).max(1);
-    let plans: Vec<_> = scenes
-        .all()
-        .iter()
+    // Masks alone are cut as if they were pictures: there is nothing else to cut.
+    let pictures: Vec<&Scene> = match companion::pictures(scenes).collect::<Vec<_>>() {
+        none if none.is_empty() => scenes.all().iter().collect(),
+        pictures => pictures,
+    };
+    let plans: Vec<_> = pictures
+        .into_iter()
         .map(|scene| {
             let (left, top, right, bottom) = scene.extent();
             let columns = windows(left, right, config.size, stride, config.edge);
@@ -241,21 +248,26 @@ fn cut_scenes(
             band += rows.len() as u64;
             continue;
         }
-        let mut plane = scenes.plane(scene)?;
+        let mut survey = Survey::open(scenes, scene)?;
+        let dates = match config.fill {
+            Fill::Temporal => Some(Dates::of(scenes, scene)?),
+            _ => None,
+        };
         for (y, height) in rows {
             band += 1;
             if band <= done {
                 continue;
             }
             context.check()?;
-            plane.load_rows_marked(y, y + height, &gap::mark, context);
+            survey.load_rows(y, y + height, context);
+            let cutter = Cutter { config, survey: &survey, dates: dates.as_ref() };
             let cut: Vec<_> = columns
                 .par_iter()
-                .map(|&(x, width)| cut(config, &plane, (x, y, width, height), &variant[..16]))
+                .map(|&(x, width)| cutter.cut((x, y, width, height), &variant[..16]))
                 .collect();
             let counts = &mut shards.mark.counts;
             counts.windows += columns.len() as u64;
-            counts.broken += plane.take_broken();
+            counts.broken += survey.take_broken();
             for cut in cut {
                 match cut? {
                     Cut::Tile(tile, picture) => shards.push(*tile, &picture),
@@ -277,47 +289,63 @@ enum Cut {
     Cloud,
 }
 
-fn cut(config: &TileConfig, plane: &Plane, at: (u32, u32, u32, u32), variant: &str) -> Result<Cut> {
-    let (x, y, width, height) = at;
-    let mut window = plane.window(x, y, width, height);
-    let gaps = window.missing_count();
-    let gap_fraction = gaps as f32 / window.missing.len() as f32;
-    if gap_fraction > config.max_gap {
-        return Ok(Cut::Gap);
-    }
-    let cloud_fraction = cloud::fraction(&window.image, &window.missing);
-    if cloud_fraction > config.max_cloud {
-        return Ok(Cut::Cloud);
-    }
-    let scene = plane.scene();
-    let tile_id = scene.key.tile_id(at);
-    let native = plane.native_at(at).filter(|_| gaps == 0);
-    let (picture, variant) = match native {
-        // Nothing to repair and nothing to cut: the served bytes.
-        Some(native) => (plane.natives().bytes(native)?, String::new()),
-        None => {
-            let level = u64::from(scene.key.level);
-            let item = seed::mix(config.seed, &[u64::from(x), u64::from(y), level]);
-            config.fill.apply(&mut window.image, &window.missing, item);
-            (window.image.to_jpeg(QUALITY)?, variant.to_string())
+/// What a window is cut from.
+struct Cutter<'a> {
+    config: &'a TileConfig,
+    survey: &'a Survey,
+    dates: Option<&'a Dates>,
+}
+
+impl Cutter<'_> {
+    fn cut(&self, at: (u32, u32, u32, u32), variant: &str) -> Result<Cut> {
+        let (config, scene) = (self.config, self.survey.scene());
+        let (x, y, width, height) = at;
+        let mut view = self.survey.view(at);
+        let pixels = view.sight.len() as f32;
+        let gaps = view.count(Sight::Gap);
+        // Night is no gap, and no picture either.
+        if (gaps + view.count(Sight::Night)) as f32 / pixels > config.max_gap {
+            return Ok(Cut::Gap);
         }
-    };
-    let content_id = content_id(&Raster::decode(&tile_id, &picture)?);
-    let time = &scene.key.time;
-    let tile = Tile {
-        variant,
-        content_id,
-        layer: Some(scene.key.layer.clone()),
-        time: (!time.is_empty()).then(|| time.clone()),
-        resolution: Some(scene.key.matrix_set.clone()),
-        bbox: Some(scene.bbox(at)),
-        width,
-        height,
-        cloud_fraction: Some(cloud_fraction),
-        gap_fraction: Some(gap_fraction),
-        ..Tile::of_file(tile_id, None)
-    };
-    Ok(Cut::Tile(Box::new(tile), picture))
+        let mut gap = view.gaps();
+        let unseen: Vec<bool> = view.sight.iter().map(|&sight| sight != Sight::Seen).collect();
+        let snow = sight::may_have_snow(scene, at);
+        let clouds = cloud::single_day(&view.image.data, &unseen, snow);
+        if clouds.fraction > config.max_cloud {
+            return Ok(Cut::Cloud);
+        }
+        let tile_id = scene.key.tile_id(at);
+        let native = self.survey.native_at(at).filter(|_| gaps == 0);
+        let (picture, variant) = match native {
+            // Nothing to repair and nothing to cut: the served bytes.
+            Some(native) => (self.survey.natives().bytes(native)?, String::new()),
+            None => {
+                let level = u64::from(scene.key.level);
+                let item = seed::mix(config.seed, &[u64::from(x), u64::from(y), level]);
+                if let Some(dates) = self.dates {
+                    dates.fill(&mut view, &mut gap, at);
+                }
+                config.fill.apply(&mut view.image, &gap, item);
+                (view.image.to_jpeg(QUALITY)?, variant.to_string())
+            }
+        };
+        let content_id = content_id(&Raster::decode(&tile_id, &picture)?);
+        let time = &scene.key.time;
+        let tile = Tile {
+            variant,
+            content_id,
+            layer: Some(scene.key.layer.clone()),
+            time: (!time.is_empty()).then(|| time.clone()),
+            resolution: Some(scene.key.matrix_set.clone()),
+            bbox: Some(scene.bbox(at)),
+            width,
+            height,
+            cloud_fraction: Some(clouds.fraction),
+            gap_fraction: Some(gaps as f32 / pixels),
+            ..Tile::of_file(tile_id, None)
+        };
+        Ok(Cut::Tile(Box::new(tile), picture))
+    }
 }
 
 /// SHA-256 of size and samples: equal pictures have equal ids whatever they are called.
@@ -350,8 +378,8 @@ fn take_folder(
             .map(|tile| {
                 let bytes = tiles.encoded(&tile.location)?;
                 let image = Raster::decode(&tile.tile_id, &bytes)?;
-                let cloud =
-                    cloud::fraction(&image, &vec![false; (image.width * image.height) as usize]);
+                let seen = vec![false; image.width as usize * image.height as usize];
+                let cloud = cloud::single_day(&image.data, &seen, false).fraction;
                 let content_id = content_id(&image);
                 let (width, height) = (image.width, image.height);
                 Ok((Tile { content_id, width, height, cloud_fraction: Some(cloud), ..tile }, bytes))

@@ -300,6 +300,30 @@ impl Natives {
         let reason = format!("{}×{} pixels instead of {width}×{height}", found.0, found.1);
         Err(Error::Image { name: name.into(), reason })
     }
+
+    /// A window of native tiles of a size, decoded for it alone, and what could not be decoded. For windows
+    /// that come in any order; [`Plane`] decodes once what many windows need.
+    #[must_use]
+    pub fn window(
+        &self,
+        tile: (u32, u32),
+        (x, y, width, height): (u32, u32, u32, u32),
+    ) -> (Window, Vec<Error>) {
+        let mut window = Window::missing(width, height);
+        let mut errors = Vec::new();
+        for row in y / tile.1..(y + height).div_ceil(tile.1) {
+            for column in x / tile.0..(x + width).div_ceil(tile.0) {
+                match self.get(row, column).map(|native| self.decode(native, tile)) {
+                    Some(Ok(native)) => {
+                        paste(&native, (column * tile.0, row * tile.1), &mut window, (x, y));
+                    }
+                    Some(Err(error)) => errors.push(error),
+                    None => {}
+                }
+            }
+        }
+        (window, errors)
+    }
 }
 
 /// A window of a plane.
@@ -312,6 +336,14 @@ pub struct Window {
 }
 
 impl Window {
+    /// A window in which nothing was fetched.
+    fn missing(width: u32, height: u32) -> Self {
+        Self {
+            image: Raster::filled(width, height, &[0; 3]),
+            missing: vec![true; width as usize * height as usize],
+        }
+    }
+
     /// Number of missing pixels.
     #[must_use]
     pub fn missing_count(&self) -> usize {
@@ -398,10 +430,7 @@ impl Plane {
     /// A window of loaded rows, which may reach past what was fetched.
     #[must_use]
     pub fn window(&self, x: u32, y: u32, width: u32, height: u32) -> Window {
-        let mut window = Window {
-            image: Raster::filled(width, height, &[0; 3]),
-            missing: vec![true; width as usize * height as usize],
-        };
+        let mut window = Window::missing(width, height);
         let tile = self.scene.matrix.tile;
         for row in y / tile.1..(y + height).div_ceil(tile.1) {
             for column in x / tile.0..(x + width).div_ceil(tile.0) {
@@ -512,6 +541,8 @@ mod tests {
         assert!(plane.native_at((2560, 1024, 512, 512)).is_some());
         assert!(plane.native_at((2561, 1024, 512, 512)).is_none());
         assert_eq!(plane.window(2560, 1024, 2, 1).image.data, [255, 50, 7, 20, 50, 7]);
+        let (alone, errors) = plane.natives().window((512, 512), (3000, 1100, 144, 600));
+        assert_eq!((alone, errors.len()), (window, 1));
     }
 
     #[test]

@@ -1,0 +1,200 @@
+//! A plane with what became of its pixels, read from north to south, each native tile judged once.
+
+use std::collections::BTreeMap;
+
+use curator_core::Context;
+use curator_core::mosaic::{Native, Natives, Plane, Scene, Scenes};
+use rayon::prelude::*;
+
+use crate::sight::{self, Sight, View};
+use crate::{Result, companion, gap};
+
+/// A plane and its gaps. Memory: four bytes a pixel of the native rows that a row of windows needs and of
+/// one more above and below, and one byte a pixel of the former.
+pub(crate) struct Survey {
+    plane: Plane,
+    no_data: Option<Plane>,
+    sights: BTreeMap<(u32, u32), Vec<Sight>>,
+}
+
+impl Survey {
+    pub(crate) fn open(scenes: &Scenes, scene: &Scene) -> Result<Self> {
+        let no_data =
+            companion::no_data(scenes, scene).map(|mask| scenes.plane(mask)).transpose()?;
+        Ok(Self { plane: scenes.plane(scene)?, no_data, sights: BTreeMap::new() })
+    }
+
+    /// What it is a plane of.
+    pub(crate) fn scene(&self) -> &Scene {
+        self.plane.scene()
+    }
+
+    /// Where its native tiles are.
+    pub(crate) fn natives(&self) -> &Natives {
+        self.plane.natives()
+    }
+
+    /// The native tile that a window is, exactly.
+    pub(crate) fn native_at(&self, at: (u32, u32, u32, u32)) -> Option<&Native> {
+        self.plane.native_at(at)
+    }
+
+    /// Native tiles that could not be decoded since this was last asked.
+    pub(crate) fn take_broken(&mut self) -> u64 {
+        self.plane.take_broken() + self.no_data.as_mut().map_or(0, Plane::take_broken)
+    }
+
+    /// Decodes and judges the native tiles of rows of pixels, and forgets those above.
+    pub(crate) fn load_rows(&mut self, top: u32, bottom: u32, context: &Context) {
+        let (_, height) = self.scene().matrix.tile;
+        let (first, end) = (top / height, bottom.div_ceil(height));
+        let (above, below) = ((first * height).saturating_sub(gap::HALO), end * height + gap::HALO);
+        self.plane.load_rows(above, below, context);
+        if let Some(no_data) = &mut self.no_data {
+            no_data.load_rows(first * height, end * height, context);
+        }
+        self.sights.retain(|&(row, _), _| row >= first);
+        let judged: Vec<_> = self
+            .natives()
+            .all()
+            .iter()
+            .map(|native| (native.row, native.column))
+            .filter(|at| (first..end).contains(&at.0) && !self.sights.contains_key(at))
+            .collect::<Vec<_>>()
+            .into_par_iter()
+            .map(|at| (at, self.judge(at)))
+            .collect();
+        self.sights.extend(judged);
+    }
+
+    /// What became of the pixels of a native tile.
+    fn judge(&self, (row, column): (u32, u32)) -> Vec<Sight> {
+        let (width, height) = self.scene().matrix.tile;
+        let (x, y) = (column * width, row * height);
+        let (left, top) = (x.saturating_sub(gap::HALO), y.saturating_sub(gap::HALO));
+        let (wide, high) = (x - left + width + gap::HALO, y - top + height + gap::HALO);
+        let window = self.plane.window(left, top, wide, high);
+        let mask = self
+            .no_data
+            .as_ref()
+            .filter(|mask| mask.natives().get(row, column).is_some())
+            .map(|mask| mask.window(x, y, width, height).missing);
+        let inside = |at: usize| {
+            let (column, row) = (at as u32 % wide, at as u32 / wide);
+            let (column, row) = (column.wrapping_sub(x - left), row.wrapping_sub(y - top));
+            (column < width && row < height).then(|| (row * width + column) as usize)
+        };
+        let sight = sight::judge(&window, (left, top), self.scene(), |at| {
+            Some(!*mask.as_ref()?.get(inside(at)?)?)
+        });
+        sight::crop(&sight, wide, (x - left, y - top, width, height))
+    }
+
+    /// A window of loaded rows.
+    pub(crate) fn view(&self, (x, y, width, height): (u32, u32, u32, u32)) -> View {
+        let image = self.plane.window(x, y, width, height).image;
+        let tile = self.scene().matrix.tile;
+        let mut sight = vec![Sight::Gap; width as usize * height as usize];
+        for row in y / tile.1..(y + height).div_ceil(tile.1) {
+            for column in x / tile.0..(x + width).div_ceil(tile.0) {
+                let Some(judged) = self.sights.get(&(row, column)) else { continue };
+                let (left, top) = (column * tile.0, row * tile.1);
+                let (from, to) = (x.max(left), (x + width).min(left + tile.0));
+                let n = (to - from) as usize;
+                for line in y.max(top)..(y + height).min(top + tile.1) {
+                    let source = ((line - top) * tile.0 + from - left) as usize;
+                    let target = ((line - y) * width + from - x) as usize;
+                    sight[target..target + n].copy_from_slice(&judged[source..source + n]);
+                }
+            }
+        }
+        View { image, sight }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dates::Dates;
+    use crate::testing::{self, DAYS, LAYER, MASK};
+
+    /// A gap that leaves only a corner of 5 by 24 pixels in the second native tile.
+    fn in_gap(x: u32, y: u32) -> bool {
+        (380..517).contains(&x) && y < 24
+    }
+
+    fn sea(seed: u64) -> impl Fn(u32, u32) -> [u8; 3] {
+        move |x, y| {
+            let noise = curator_core::seed::mix(seed, &[u64::from(x), u64::from(y)]) % 6;
+            [4, 12, 25].map(|c| c + noise as u8)
+        }
+    }
+
+    #[test]
+    fn a_gap_is_found_across_the_border_of_native_tiles_whatever_is_loaded_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let picture = |x, y| if in_gap(x, y) { [0; 3] } else { sea(1)(x, y) };
+        testing::write(dir.path(), &[(LAYER, DAYS[0], &picture)], &[]);
+        let scenes = Scenes::open(dir.path()).unwrap();
+        let mut survey = Survey::open(&scenes, &scenes.all()[0]).unwrap();
+        let (left, top, ..) = survey.scene().extent();
+        survey.load_rows(top, top + 64, &Context::silent());
+        let corner = survey.view((left + 512, top, 32, 32));
+        assert!((84..=156).contains(&corner.count(Sight::Gap)), "{}", corner.count(Sight::Gap));
+        let glance = sight::Glance::open(&scenes, &scenes.all()[0]).unwrap();
+        let (view, errors) = glance.view((left + 512, top, 32, 32));
+        assert_eq!((view.sight, errors.len()), (corner.sight, 0));
+    }
+
+    #[test]
+    fn the_layer_of_gaps_decides_where_it_was_fetched() {
+        let dir = tempfile::tempdir().unwrap();
+        // A black lake that is no gap, and a gap that shows something.
+        let picture = |x: u32, y: u32| if x < 100 && y < 100 { [0; 3] } else { sea(1)(x, y) };
+        let mask = |x: u32, y: u32| (200..300).contains(&x) && y < 50;
+        testing::write(dir.path(), &[(LAYER, DAYS[0], &picture)], &[(MASK, DAYS[0], &mask)]);
+        let scenes = Scenes::open(dir.path()).unwrap();
+        let scene = companion::pictures(&scenes).next().unwrap();
+        let mut survey = Survey::open(&scenes, scene).unwrap();
+        let (left, top, ..) = scene.extent();
+        survey.load_rows(top, top + 512, &Context::silent());
+        let view = survey.view((left, top, 512, 512));
+        let expected: Vec<bool> = (0..512 * 512).map(|at| mask(at % 512, at / 512)).collect();
+        assert!(view.gaps() == expected);
+    }
+
+    #[test]
+    fn a_gap_is_filled_from_the_nearest_date_that_saw_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let broken = |x: u32, y: u32| if in_gap(x, y) { [0; 3] } else { sea(1)(x, y) };
+        let near = |x: u32, y: u32| if in_gap(x, y) && x < 450 { [0; 3] } else { [90, 90, 90] };
+        let far = |_: u32, _: u32| [160, 160, 160];
+        let days: [testing::Picture; 3] =
+            [(LAYER, DAYS[0], &broken), (LAYER, DAYS[1], &near), (LAYER, DAYS[4], &far)];
+        testing::write(dir.path(), &days, &[]);
+        let scenes = Scenes::open(dir.path()).unwrap();
+        let scene = &scenes.all()[0];
+        let mut survey = Survey::open(&scenes, scene).unwrap();
+        let (left, top, ..) = scene.extent();
+        survey.load_rows(top, top + 64, &Context::silent());
+        let at = (left + 400, top, 100, 24);
+        let mut view = survey.view(at);
+        let mut gap = view.gaps();
+        Dates::of(&scenes, scene).unwrap().fill(&mut view, &mut gap, at);
+        assert!(!gap.contains(&true));
+        assert!(view.image.pixel(10, 2)[0].abs_diff(160) < 4, "{:?}", view.image.pixel(10, 2));
+        assert!(view.image.pixel(90, 2)[0].abs_diff(90) < 4, "{:?}", view.image.pixel(90, 2));
+    }
+
+    #[test]
+    fn polar_night_is_no_gap() {
+        let dir = tempfile::tempdir().unwrap();
+        let picture = |_: u32, _: u32| [0; 3];
+        testing::write_at(dir.path(), (2, 18), &[(LAYER, "2020-06-21", &picture)], &[]);
+        let scenes = Scenes::open(dir.path()).unwrap();
+        let mut survey = Survey::open(&scenes, &scenes.all()[0]).unwrap();
+        let (left, top, ..) = survey.scene().extent();
+        survey.load_rows(top, top + 64, &Context::silent());
+        assert_eq!(survey.view((left, top, 64, 64)).count(Sight::Night), 64 * 64);
+    }
+}

@@ -5,6 +5,9 @@
 //! scenes-00000.parquet     a row a tile; one part a run
 //! native/<layer>/<time>/<matrix_set>/<level>/<row>_<column>.jpg      byte for byte as served
 //! vrt/<layer>_<time>_<matrix_set>_<level>.vrt                        a scene for GDAL and QGIS
+//! stac/*.json              a STAC item a scene, and their catalogue
+//! colormaps/<layer>.xml    what the colours of palette layers stand for
+//! CREDIT.txt               credit and terms of use
 //! contact.jpg              thumbnails
 //! failures.jsonl           requests that failed; the next run tries them again
 //! no-data.jsonl            requests that the service has nothing for (404)
@@ -25,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::journal::{self, Absent, Entry};
 use crate::plan::Key;
+use crate::{colormap_file, credit, stac};
 
 /// What one run was asked for, as the manifest keeps it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -148,10 +152,12 @@ impl Archive {
         } else if !journal.exists() {
             return Ok(());
         }
-        for name in ["native", "vrt", ".partial"] {
+        let folders = ["native", "vrt", "values", stac::FOLDER, colormap_file::FOLDER, ".partial"];
+        for name in folders {
             remove(&directory.join(name), |path| std::fs::remove_dir_all(path))?;
         }
-        for name in ["contact.jpg", "failures.jsonl", "no-data.jsonl", journal::FILE_NAME] {
+        let files = ["contact.jpg", credit::FILE_NAME, "failures.jsonl", "no-data.jsonl"];
+        for name in files.into_iter().chain([journal::FILE_NAME]) {
             remove(&directory.join(name), |path| std::fs::remove_file(path))?;
         }
         Ok(())

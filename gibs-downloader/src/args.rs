@@ -9,6 +9,7 @@ use curator_core::doctor::Check;
 use curator_core::grid::{Level, Resolution};
 use curator_core::{BBox, Context};
 
+use crate::product_args::{self, AnimateArgs, MosaicArgs, ValuesArgs};
 use crate::{doctor, endpoint, estimate, fetch, layers, text};
 
 /// Plan and download satellite imagery from NASA GIBS.
@@ -25,6 +26,9 @@ pub struct Cli {
 enum Command {
     Layers(LayersArgs),
     Fetch(FetchArgs),
+    Mosaic(MosaicArgs),
+    Animate(AnimateArgs),
+    Values(ValuesArgs),
     #[command(flatten)]
     Builtin(Builtin),
 }
@@ -65,7 +69,7 @@ enum LayersCommand {
 }
 
 #[derive(Debug, clap::Args)]
-struct Service {
+pub(crate) struct Service {
     /// Address of a service with the URL layout of GIBS
     #[arg(
         long,
@@ -74,10 +78,10 @@ struct Service {
         default_value = endpoint::OFFICIAL,
         value_parser = NonEmptyStringValueParser::new()
     )]
-    endpoint: String,
+    pub(crate) endpoint: String,
     /// Use the catalogue at hand instead of asking for a newer one
     #[arg(long)]
-    offline: bool,
+    pub(crate) offline: bool,
 }
 
 /// Download the tiles of a layer, an area and a time
@@ -135,6 +139,9 @@ struct FetchArgs {
     /// Ask again for what was answered with 404 as well (what failed is always tried again)
     #[arg(long)]
     retry_failed: bool,
+    /// Make floating-point GeoTIFFs of palette layers as well, in `values/` of the directory
+    #[arg(long)]
+    values: bool,
     /// Remove what is in the directory and begin anew
     #[arg(long)]
     force: bool,
@@ -204,15 +211,24 @@ impl Program for Cli {
                 Ok(Outcome::new(&report, report.to_text()))
             }
             Command::Fetch(args) => {
-                let dry_run = args.dry_run;
+                let (dry_run, values) = (args.dry_run, args.values);
                 let config = fetch::Config::from(args);
                 if dry_run {
                     let estimate = estimate::estimate(&config, context)?;
                     return Ok(Outcome::new(&estimate, text::estimate(&estimate)));
                 }
                 let report = fetch::run(&config, context)?;
-                Ok(Outcome::new(&report, text::digest(&report)).partial_if(report.failed > 0))
+                let outcome = Outcome::new(&report, text::digest(&report));
+                let outcome = outcome.partial_if(report.failed > 0);
+                if values {
+                    product_args::with_values(outcome, &config, context)
+                } else {
+                    Ok(outcome)
+                }
             }
+            Command::Mosaic(args) => args.run(context),
+            Command::Animate(args) => args.run(context),
+            Command::Values(args) => args.run(context),
             Command::Builtin(_) => Ok(Outcome::new(&(), "")),
         }
     }

@@ -82,6 +82,11 @@ impl Endpoint {
         given.and_then(|template| self.moved_here(template)).unwrap_or_else(usual)
     }
 
+    /// The address of a document that the service's capabilities name, at this service.
+    pub(crate) fn moved(&self, address: &str) -> String {
+        self.moved_here(address).unwrap_or_else(|| address.into())
+    }
+
     /// A template with this service's scheme, host and port, so that a mirror is really used.
     fn moved_here(&self, template: &str) -> Option<String> {
         let (_, rest) = template.split_once("://")?;

@@ -141,6 +141,66 @@ pub enum Error {
         /// Tiles asked for.
         tiles: u64,
     },
+    /// No scene of a directory is meant.
+    #[error("no scene, or no single layer, in `{path}` fits{}", list("; it has", .has))]
+    NoScene {
+        /// The directory.
+        path: PathBuf,
+        /// What it has.
+        has: Vec<String>,
+    },
+    /// One file was asked for, and there are several scenes.
+    #[error("{scenes} scenes do not fit into one file, `{path}`")]
+    OneFile {
+        /// The file.
+        path: PathBuf,
+        /// Scenes that were chosen.
+        scenes: usize,
+    },
+    /// One movie was asked for, and there are several layers or levels.
+    #[error("a movie shows one layer at one level; there are{}", list("", .kinds))]
+    SeveralLayers {
+        /// Flags that choose each of them.
+        kinds: Vec<String>,
+    },
+    /// Nothing was fetched in the area asked for.
+    #[error("nothing in `{path}` lies in that area")]
+    NothingInArea {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A picture that its format cannot hold.
+    #[error("{width}×{height} pixels are too many for {format}")]
+    TooLarge {
+        /// Columns.
+        width: u32,
+        /// Rows.
+        height: u32,
+        /// The format.
+        format: &'static str,
+    },
+    /// A layer whose colours stand for no values.
+    #[error("`{layer}` has no colour map")]
+    NoColormap {
+        /// The layer.
+        layer: String,
+    },
+    /// A colour map that cannot be had or read.
+    #[error("the colour map of `{layer}` cannot be used: {reason}")]
+    Colormap {
+        /// The layer.
+        layer: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Frames that cannot be encoded.
+    #[error("cannot make `{path}`: {reason}")]
+    Movie {
+        /// The file.
+        path: PathBuf,
+        /// What the encoder said.
+        reason: String,
+    },
     /// Another run writes to the same directory.
     #[error("another run is at work in `{path}`")]
     Busy {
@@ -194,6 +254,21 @@ impl Diagnose for Error {
                 "see the layer's dates: `gibs-downloader layers show LAYER`".into()
             }
             Self::Projection { .. } => "only EPSG:4326 is downloaded".into(),
+            Self::NoScene { .. } => "choose with `--layer`, `--from`, `--to` and `--level`".into(),
+            Self::OneFile { .. } => "give a folder as `--output`, or choose one scene with \
+                                     `--layer`, `--from`, `--to` and `--level`"
+                .into(),
+            Self::SeveralLayers { .. } => "add the flags of one of these lines".into(),
+            Self::NothingInArea { .. } => {
+                "boxes are west,south,east,north; leave `--bbox` away for all that was fetched"
+                    .into()
+            }
+            Self::TooLarge { .. } => "write GeoTIFF (`.tif`), or give a smaller `--bbox`".into(),
+            Self::NoColormap { .. } => "only palette layers have values; if there is a colour map \
+                                        elsewhere, give it with `--colormap FILE`"
+                .into(),
+            Self::Colormap { .. } => "give another one with `--colormap FILE`".into(),
+            Self::Movie { .. } => "try another `--size`, or `.gif` or `.webp`".into(),
             Self::Busy { .. } => "wait for it to end, or choose another `--output`".into(),
         })
     }
@@ -210,6 +285,12 @@ impl Diagnose for Error {
             | Self::NoTimes { .. }
             | Self::NoDates { .. }
             | Self::Bulk { .. }
+            | Self::NoScene { .. }
+            | Self::OneFile { .. }
+            | Self::SeveralLayers { .. }
+            | Self::NothingInArea { .. }
+            | Self::TooLarge { .. }
+            | Self::NoColormap { .. }
             | Self::Endpoint { .. } => exit::USAGE,
             _ => exit::FAILED,
         }

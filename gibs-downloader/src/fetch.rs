@@ -9,6 +9,7 @@ use curator_core::{BBox, Context};
 use serde::Serialize;
 
 use crate::archive::{Archive, Resumed, Wanted};
+use crate::colormap_file;
 use crate::download::{Tally, download};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
@@ -109,6 +110,9 @@ pub fn run(config: &Config, context: &Context) -> Result<Report> {
     }
     let archive = open(config, prepared.client.endpoint())?;
     archive.remove_partial()?;
+    let colormaps =
+        colormap_file::bring_all(&prepared.client, &prepared.palettes, &config.output, context);
+    runtime.block_on(colormaps);
     let Resumed { mut entries, settled } = archive.resume(config.retry_failed)?;
     let (planned, to_fetch) = count(&prepared.jobs, &settled);
     let unfinished =
@@ -128,7 +132,7 @@ pub fn run(config: &Config, context: &Context) -> Result<Report> {
     drop(entries);
     let begun = Instant::now();
     let size = (to_fetch, config.concurrency);
-    let Prepared { client, wanted, jobs } = prepared;
+    let Prepared { client, wanted, jobs, .. } = prepared;
     let downloaded =
         runtime.block_on(download(client, archive, &jobs, settled, &journal, size, context));
     journal.end()?;

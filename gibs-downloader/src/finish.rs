@@ -13,7 +13,7 @@ use crate::contact;
 use crate::error::Result;
 use crate::journal::{self, Absent, Entry};
 use crate::plan::Key;
-use crate::vrt;
+use crate::{credit, stac, vrt};
 
 /// Program and version, as manifests name it.
 const CREATED_BY: &str = concat!("gibs-downloader ", env!("CARGO_PKG_VERSION"));
@@ -72,6 +72,7 @@ pub(crate) fn finish(
         manifest.parts.push(write_part(archive, manifest.parts.len(), &fresh)?);
     }
     write_scenes(archive, &fresh, &matrices)?;
+    describe(archive, wanted)?;
     manifest.config = config(archive, wanted, matrices)?;
     let counts = &mut manifest.counts;
     let mut count = |name: &str, n: u64| {
@@ -191,8 +192,18 @@ fn write_scenes(
             CoreError::damaged(archive.journal(), format!("the grid `{name}`"), "none")
         })?;
         vrt::write(&archive.directory, &tiles, matrix)?;
+        stac::write(&archive.directory, &tiles, matrix, &vrt::path(first))?;
     }
     Ok(())
+}
+
+/// Writes the catalogue of scenes, and whom to credit.
+fn describe(archive: &Archive, wanted: &[Wanted]) -> Result<(), CoreError> {
+    let source = &archive.contents.source;
+    stac::write_catalog(&archive.directory, source)?;
+    let all = archive.contents.requests.iter().chain(wanted);
+    let layers: BTreeSet<String> = all.map(|wanted| wanted.layer.clone()).collect();
+    credit::write(&archive.directory, source, &Vec::from_iter(layers))
 }
 
 /// Rows of the finished parts, then the new ones.

@@ -4,12 +4,18 @@
 //! them in with bounded concurrency, looks into every body, and leaves a `scenes/` directory that the
 //! next run can extend.
 
+pub mod animate;
 mod archive;
 pub mod args;
 mod body;
 mod catalogue;
+mod choice;
 mod client;
+mod cog;
+mod colormap;
+mod colormap_file;
 mod contact;
+mod credit;
 mod doctor;
 mod download;
 mod endpoint;
@@ -17,13 +23,32 @@ mod error;
 pub mod estimate;
 pub mod fetch;
 mod finish;
+mod inverse;
 mod journal;
 pub mod layers;
+pub mod mosaic;
+mod movie;
+mod picture_file;
+mod place;
 mod plan;
+mod plane;
 mod prepare;
+mod product_args;
+mod pyramid;
+mod recipe;
+mod stac;
+mod stamp;
 mod text;
+mod tiff;
 mod times;
 mod trouble;
+pub mod values;
 mod vrt;
+mod whole_file;
 
+pub use choice::Choice;
+pub use colormap::Pick;
 pub use error::Error;
+pub use inverse::Found;
+pub use movie::Container;
+pub use place::Area;

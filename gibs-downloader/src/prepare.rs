@@ -23,6 +23,8 @@ pub(crate) struct Prepared {
     pub(crate) client: Client,
     pub(crate) wanted: Vec<Wanted>,
     pub(crate) jobs: Vec<Job>,
+    /// The layers among them whose colours stand for values.
+    pub(crate) palettes: Vec<Layer>,
 }
 
 /// The catalogue's facts become a plan.
@@ -46,7 +48,7 @@ pub(crate) async fn prepare(
     let catalogue = catalogue::open(&client, refresh, context).await?;
     let dates = dates(config)?;
     let level = level(config)?;
-    let (mut jobs, mut wanted) = (Vec::new(), Vec::new());
+    let (mut jobs, mut wanted, mut palettes) = (Vec::new(), Vec::new(), Vec::new());
     for name in &config.layers {
         let mut layer = find(&catalogue, name)?.clone();
         if let Some(dates) = &dates {
@@ -63,8 +65,11 @@ pub(crate) async fn prepare(
             level: level.map(|level| level.0),
         });
         jobs.push(job);
+        if layer.colormap.is_some() {
+            palettes.push(layer);
+        }
     }
-    Ok(Prepared { client, wanted, jobs })
+    Ok(Prepared { client, wanted, jobs, palettes })
 }
 
 /// Capabilities list the latest ranges only; others are asked for when the dates reach back further.

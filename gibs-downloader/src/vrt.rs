@@ -10,11 +10,7 @@ use image::ImageDecoder;
 use rayon::prelude::*;
 
 use crate::archive::time_in_paths;
-
-/// Asked for by the GIBS documentation wherever the imagery is used.
-pub(crate) const CREDIT: &str = "We acknowledge the use of imagery provided by services from \
-    NASA's Global Imagery Browse Services (GIBS), part of NASA's Earth Science Data and \
-    Information System (ESDIS).";
+use crate::credit::GIBS as CREDIT;
 
 /// How a file's samples become red, green, blue and alpha.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

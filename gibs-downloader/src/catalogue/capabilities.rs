@@ -31,6 +31,8 @@ struct LayerElement {
     links: Vec<Link>,
     #[serde(rename = "ResourceURL", default)]
     resources: Vec<Resource>,
+    #[serde(rename = "Metadata", default)]
+    metadata: Vec<Metadata>,
 }
 
 /// The text of an element, whose attributes (such as a language) do not matter.
@@ -76,6 +78,23 @@ struct LimitElement {
     max_column: u32,
 }
 
+/// A link to more about a layer; `role` says what.
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(rename = "@role", default)]
+    role: String,
+    #[serde(rename = "@href", default)]
+    address: String,
+}
+
+impl Metadata {
+    /// The version of the colour map that it leads to.
+    fn colormap_version(&self) -> Option<&str> {
+        let (_, version) = self.role.split_once("/metadata-type/colormap")?;
+        Some(version.trim_start_matches('/'))
+    }
+}
+
 #[derive(Deserialize)]
 struct Resource {
     #[serde(rename = "@resourceType", default)]
@@ -108,6 +127,11 @@ impl From<LayerElement> for Layer {
         let tiles = || element.resources.iter().filter(|r| matches!(&*r.kind, "tile" | ""));
         let template =
             tiles().find(|r| has_time(r) != times.is_empty()).map(|r| r.template.clone());
+        let colormaps = element.metadata.iter().filter(|link| !link.address.is_empty());
+        let colormap = colormaps
+            .filter_map(|link| Some((link.colormap_version()?, &link.address)))
+            .max_by_key(|(version, _)| *version)
+            .map(|(_, address)| address.clone());
         let limits = element.links.first().map(|link| link.limits.levels.iter().map(Limit::from));
         Self {
             id: element.id.text.trim().into(),
@@ -118,6 +142,7 @@ impl From<LayerElement> for Layer {
             projections: vec!["4326".into()],
             limits: limits.map(Iterator::collect).unwrap_or_default(),
             tags: String::new(),
+            colormap,
             template,
             times,
         }
@@ -143,7 +168,7 @@ mod tests {
     /// Written after the documents of 2017 (see docs/gibs-downloader.md), with what they lack:
     /// limits, several resource URLs, a vector layer, an entity in a title.
     const DOCUMENT: &str = r#"<?xml version="1.0"?>
-<Capabilities xmlns="http://www.opengis.net/wmts/1.0" xmlns:ows="http://www.opengis.net/ows/1.1">
+<Capabilities xmlns="http://www.opengis.net/wmts/1.0" xmlns:ows="http://www.opengis.net/ows/1.1" xmlns:xlink="http://www.w3.org/1999/xlink">
  <ows:ServiceIdentification><ows:Title xml:lang="en">GIBS</ows:Title></ows:ServiceIdentification>
  <Contents>
   <Layer>
@@ -159,6 +184,8 @@ mod tests {
      <MaxTileRow>1</MaxTileRow><MinTileCol>2</MinTileCol><MaxTileCol>4</MaxTileCol>
     </TileMatrixLimits></TileMatrixSetLimits></TileMatrixSetLink>
    <ows:Metadata title="b"/>
+   <ows:Metadata xlink:role="http://earthdata.nasa.gov/gibs/metadata-type/colormap/1.3" xlink:href="https://h/colormaps/v1.3/Ice.xml"/>
+   <ows:Metadata xlink:role="http://earthdata.nasa.gov/gibs/metadata-type/colormap/1.0" xlink:href="https://h/colormaps/v1.0/Ice.xml"/>
    <ResourceURL format="image/png" resourceType="tile" template="https://h/Sea_Ice/default/default/{TileMatrixSet}/{TileMatrix}/{TileRow}/{TileCol}.png"/>
    <ResourceURL format="image/png" resourceType="tile" template="https://h/Sea_Ice/default/{Time}/{TileMatrixSet}/{TileMatrix}/{TileRow}/{TileCol}.png"/>
    <ResourceURL format="text/xml" resourceType="Domains" template="https://h/1.0.0/Sea_Ice/{Time}.xml"/>
@@ -181,6 +208,7 @@ mod tests {
         assert_eq!(ice.matrix_set.as_deref(), Some("1km"));
         assert_eq!(ice.times.len(), 2);
         assert!(ice.template.as_deref().is_some_and(|t| t.contains("/default/{Time}/")));
+        assert_eq!(ice.colormap.as_deref(), Some("https://h/colormaps/v1.3/Ice.xml"));
         let limit = Limit { level: 3, min_row: 0, max_row: 1, min_column: 2, max_column: 4 };
         assert_eq!(ice.limits, [limit]);
     }
@@ -211,5 +239,7 @@ mod tests {
             assert_eq!(known.format, layer.format, "{}", layer.id);
             assert_eq!(known.extension(), layer.extension(), "{}", layer.id);
         }
+        let with_colormap = layers.iter().filter(|layer| layer.colormap.is_some()).count();
+        assert!(with_colormap > 300, "{with_colormap}");
     }
 }

@@ -49,6 +49,9 @@ pub(crate) struct Layer {
     /// The URL template of its tiles, where the capabilities gave one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) template: Option<String>,
+    /// The address of its colour map, the newest version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) colormap: Option<String>,
     /// Rows and columns that exist, where the capabilities limit them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) limits: Vec<Limit>,

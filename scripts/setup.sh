@@ -6,7 +6,7 @@
 #   CUDA=1 scripts/setup.sh     the CUDA libtorch
 #   CUDA=0 scripts/setup.sh     the CPU libtorch even where a GPU is
 #   scripts/setup.sh --test     also what only the tests need: a headless browser, and other people's
-#                             clients of map services, GDAL and OWSLib
+#                             programs to judge ours: GDAL, OWSLib, pystac, ffmpeg, Pillow
 #
 # libtorch is taken from $LIBTORCH, from an earlier set-up, or from python3's own torch when the
 # version fits; otherwise it is downloaded into .deps/ in this folder. Nothing is installed elsewhere
@@ -16,13 +16,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly TORCH=2.11.0          # the version that tch 0.24 binds
 readonly CUDART=13.0.96 CUPTI=13.0.85
-readonly OWSLIB=0.35.0
+readonly OWSLIB=0.35.0 PYSTAC=1.15.2 PILLOW=13.0.0
 readonly RUST_AT_LEAST=1.90 CMAKE_AT_LEAST=3.24
 
 say()  { printf 'setup: %s\n' "$*" >&2; }
 fail() { printf 'setup: error: %s\n' "$1" >&2; shift; for hint in "$@"; do printf '  hint: %s\n' "$hint" >&2; done; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+# The system's own python3, which sees GDAL's bindings.
+system_python() { if [ -x /usr/bin/python3 ]; then /usr/bin/python3 "$@"; else python3 "$@"; fi; }
 
 want_tests=false
 [ "${1:-}" = --test ] && want_tests=true
@@ -42,6 +45,9 @@ missing_packages() {
     have chromium || have google-chrome || echo chromium
     have chromedriver || echo chromium-driver
     have gdal_translate || echo gdal-bin
+    have ffprobe || echo ffmpeg
+    system_python -c 'from osgeo import gdal' 2>/dev/null || echo python3-gdal
+    system_python -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
   fi
 }
 
@@ -157,15 +163,19 @@ bring_libtorch() {
 }
 
 
-# Other people's client of map services, for the tests.
-bring_owslib() {
-  .deps/clients/bin/python -c 'import owslib' 2>/dev/null && return 0
-  say "bringing OWSLib $OWSLIB into .deps/clients: 10 MB"
-  { python3 -m venv .deps/clients && .deps/clients/bin/python -m pip --disable-pip-version-check -q install "OWSLib==$OWSLIB"; } \
-    || fail "pip could not install OWSLib $OWSLIB" "is the network there? run this again"
+# Other people's clients of map services, catalogues and pictures, for the tests. GDAL's bindings are the
+# system's.
+bring_clients() {
+  .deps/clients/bin/python -c 'import owslib, pystac, jsonschema, PIL; from osgeo import gdal' 2>/dev/null && return 0
+  say "bringing OWSLib $OWSLIB, pystac $PYSTAC and Pillow $PILLOW into .deps/clients: 20 MB"
+  rm -rf .deps/clients
+  { system_python -m venv --system-site-packages .deps/clients \
+    && .deps/clients/bin/python -m pip --disable-pip-version-check -q install \
+      "OWSLib==$OWSLIB" "pystac[validation]==$PYSTAC" "Pillow==$PILLOW"; } \
+    || fail "pip could not install OWSLib $OWSLIB, pystac $PYSTAC and Pillow $PILLOW" "is the network there? run this again"
 }
 
 check_system
 install_packages
 find_libtorch || bring_libtorch
-if $want_tests; then bring_owslib; fi
+if $want_tests; then bring_clients; fi

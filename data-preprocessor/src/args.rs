@@ -7,7 +7,6 @@ use curator_cli::{Builtin, Common, Failure, Outcome, Program};
 use curator_core::Context;
 
 use crate::Fill;
-use crate::composite::{self, CompositeConfig};
 use crate::sample::{self, Method, SampleConfig};
 use crate::tile::{self, Edge, TileConfig};
 
@@ -25,8 +24,6 @@ pub struct Cli {
 enum Command {
     /// Cut scenes into tiles, or take a folder of images as tiles
     Tile(TileArgs),
-    /// From several days of a place: the ground without clouds, and the clouds of each day
-    Composite(CompositeArgs),
     /// Choose a subset that stands for the whole
     Sample(SampleArgs),
     #[command(flatten)]
@@ -67,29 +64,6 @@ struct TileArgs {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Replace tiles that were made with another configuration
-    #[arg(long)]
-    force: bool,
-}
-
-/// Flags of `composite`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
-    data-preprocessor composite scenes/ -o composite/\n  \
-    data-preprocessor composite scenes/ -o composite/ --period 8\n  \
-    data-preprocessor tile composite/ -o tiles/")]
-struct CompositeArgs {
-    /// A `scenes/` directory with several days of a layer
-    scenes: PathBuf,
-    /// Where the composite goes, itself a `scenes/` directory
-    #[arg(short, long, value_name = "DIR")]
-    output: PathBuf,
-    /// Only this layer; may be given several times [default: all that show the Earth]
-    #[arg(long, value_name = "LAYER")]
-    layer: Vec<String>,
-    /// Days of a composite, counted from the first; 0 makes one of all
-    #[arg(long, value_name = "DAYS", default_value_t = 0)]
-    period: u32,
-    /// Replace a composite that was made with another configuration
     #[arg(long)]
     force: bool,
 }
@@ -140,12 +114,6 @@ impl Program for Cli {
 
     fn run(self, context: &Context) -> Result<Outcome, Failure> {
         let report = match self.command {
-            Command::Composite(args) => {
-                let config = CompositeConfig { layers: args.layer, period: args.period };
-                let report =
-                    composite::run(&config, &args.scenes, &args.output, args.force, context)?;
-                return Ok(Outcome::new(&report, report.to_string()).partial_if(report.broken > 0));
-            }
             Command::Tile(args) => {
                 let config = TileConfig {
                     size: args.size,

@@ -17,23 +17,12 @@ pub enum Error {
         /// How many windows there were.
         windows: u64,
     },
-    /// There are no days of a layer.
-    #[error("no layer with times to compose; there are: {}", found.join(", "))]
-    NothingToCompose {
-        /// The layers that are there.
-        found: Vec<String>,
-    },
 }
 
 impl Diagnose for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Core(error) => error.hint(),
-            Self::NothingToCompose { .. } => Some(
-                "fetch several days of one layer with `gibs-downloader fetch LAYER --from D --to D`, \
-                 or check `--layer`"
-                    .into(),
-            ),
             Self::NothingLeft { .. } => {
                 Some("raise `--max-gap` or `--max-cloud`, or use a smaller `--size`".into())
             }
@@ -43,9 +32,7 @@ impl Diagnose for Error {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Core(error) => error.exit_code(),
-            Self::NothingLeft { .. } | Self::NothingToCompose { .. } => {
-                curator_core::error::exit::FAILED
-            }
+            Self::NothingLeft { .. } => curator_core::error::exit::FAILED,
         }
     }
 }

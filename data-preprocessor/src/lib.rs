@@ -1,7 +1,6 @@
 //! Repairs, cuts, describes and chooses imagery.
 //!
 //! ```text
-//! data-preprocessor composite scenes/ -o composite/
 //! data-preprocessor tile scenes/ -o tiles/ --size 64
 //! data-preprocessor sample tiles/ -o subset/ -n 1000 --embeddings index/
 //! ```
@@ -13,20 +12,16 @@
 pub mod args;
 mod cloud;
 mod companion;
-pub mod composite;
 mod contact;
 mod dates;
 mod error;
 mod fill;
 mod gap;
-mod grey;
 mod inpaint;
-mod ledger;
 mod nearest;
 pub mod sample;
 mod shard;
 mod sight;
-mod stack;
 mod sun;
 mod survey;
 #[cfg(test)]

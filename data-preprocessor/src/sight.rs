@@ -90,16 +90,6 @@ impl Glance {
         })
     }
 
-    /// Its time.
-    pub(crate) fn time(&self) -> &str {
-        &self.scene.key.time
-    }
-
-    /// Where its native tiles are.
-    pub(crate) fn natives(&self) -> &Natives {
-        &self.natives
-    }
-
     /// A window, and what could not be decoded of it.
     pub(crate) fn view(
         &self,

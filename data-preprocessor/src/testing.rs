@@ -4,7 +4,7 @@ use std::path::Path;
 
 use curator_core::manifest::{self, Manifest, Part};
 use curator_core::scene::{self, NativeTile};
-use curator_core::{Projection, Raster, TileMatrix, atomic, digest};
+use curator_core::{Raster, atomic, digest};
 
 pub(crate) const LAYER: &str = "MODIS_Terra_CorrectedReflectance_TrueColor";
 pub(crate) const MASK: &str = "MODIS_Terra_Data_No_Data";
@@ -52,9 +52,7 @@ pub(crate) fn write_at(
     }
     let path = root.join("scenes-00000.parquet");
     scene::write(&path, &rows).unwrap();
-    let matrix = TileMatrix::gibs(Projection::Geographic, 5);
-    let config = serde_json::json!({ "matrices": { "2km/5": matrix } });
-    let mut manifest = Manifest::new(manifest::SCENES, "test", config);
+    let mut manifest = Manifest::new(manifest::SCENES, "test", serde_json::json!({}));
     let digest = digest::of_file(&path).unwrap();
     manifest.parts =
         vec![Part { path: "scenes-00000.parquet".into(), rows: rows.len() as u64, digest }];

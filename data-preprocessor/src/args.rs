@@ -7,7 +7,7 @@ use curator_cli::{Builtin, Common, Failure, Outcome, Program};
 use curator_core::Context;
 
 use crate::Fill;
-use crate::sample::{self, Method, SampleConfig};
+use crate::sample::{self, Method, SampleConfig, Size};
 use crate::tile::{self, Edge, TileConfig};
 
 /// Repair, cut, describe and choose imagery.
@@ -72,25 +72,56 @@ struct TileArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     data-preprocessor sample tiles/ -o subset/ -n 1000\n  \
-    data-preprocessor sample tiles/ -o subset/ -n 1000 --embeddings index/")]
+    data-preprocessor sample tiles/ -o subset/ -n 5% --embeddings index/\n  \
+    data-preprocessor sample tiles/ -o subset/ -n 5000 --method k-means-balanced\n  \
+    data-preprocessor sample tiles/ -o more/ -n 1000 --exclude subset/ --weights weights.csv")]
 struct SampleArgs {
-    /// The tiles
+    /// The tiles: a `tiles/` directory, a folder of images or TFRecords
     tiles: PathBuf,
     /// Where the subset goes
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// How many tiles
-    #[arg(short)]
-    n: usize,
-    /// kcenter (diverse) or random
-    #[arg(long, default_value = "kcenter", value_parser = ["kcenter", "random"])]
-    method: String,
-    /// An index of these tiles, to compare them by its embeddings [default: tiny pictures]
-    #[arg(long, value_name = "DIR")]
+    /// How many tiles: a number, or a share such as 5%
+    #[arg(short, value_name = "NUMBER|SHARE", allow_hyphen_values = true)]
+    n: Size,
+    /// How to choose
+    #[arg(long, value_enum, default_value = "k-center")]
+    method: Method,
+    /// An index of these tiles, or a .npy in their order, to compare them by [default: by their looks]
+    #[arg(long, value_name = "DIR|FILE")]
     embeddings: Option<PathBuf>,
-    /// Decides the first tile, or all of them
+    /// A .csv or .parquet with `tile_id` and `weight`: what weighs more is chosen sooner, 0 never
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// What is not chosen: a `tiles/` directory, or a file of tile ids
+    #[arg(long, value_name = "DIR|FILE")]
+    exclude: Option<PathBuf>,
+    /// Random candidates a step, of `stratified`
+    #[arg(long, value_name = "M", default_value_t = 100, value_parser = candidates)]
+    candidates: usize,
+    /// Side of a cell in degrees, of `grid` [default: halved from 10 until there are enough cells]
+    #[arg(long, value_name = "DEGREES", value_parser = degrees)]
+    cell: Option<f64>,
+    /// Decides what is random
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Replace a subset that was chosen with another configuration
+    #[arg(long)]
+    force: bool,
+}
+
+fn candidates(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (1..=1_000_000).contains(&count) => Ok(count),
+        _ => Err("use a number from 1 to 1000000".into()),
+    }
+}
+
+fn degrees(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(side) if (0.001..=90.0).contains(&side) => Ok(side),
+        _ => Err("use degrees from 0.001 to 90".into()),
+    }
 }
 
 fn share_below_one(text: &str) -> Result<f64, String> {
@@ -113,7 +144,7 @@ impl Program for Cli {
     }
 
     fn run(self, context: &Context) -> Result<Outcome, Failure> {
-        let report = match self.command {
+        match self.command {
             Command::Tile(args) => {
                 let config = TileConfig {
                     size: args.size,
@@ -124,21 +155,28 @@ impl Program for Cli {
                     max_cloud: args.max_cloud,
                     seed: args.seed,
                 };
-                tile::run(&config, &args.input, &args.output, args.force, context)?
+                let report = tile::run(&config, &args.input, &args.output, args.force, context)?;
+                Ok(Outcome::new(&report, report.to_string()).partial_if(report.broken > 0))
             }
             Command::Sample(args) => {
-                let method = if args.method == "random" { Method::Random } else { Method::Kcenter };
-                let config = SampleConfig { method, n: args.n, seed: args.seed };
-                sample::run(
-                    &config,
-                    &args.tiles,
-                    args.embeddings.as_deref(),
-                    &args.output,
-                    context,
-                )?
+                let config = SampleConfig {
+                    method: args.method,
+                    size: args.n,
+                    candidates: args.candidates,
+                    cell: args.cell,
+                    seed: args.seed,
+                };
+                let places = sample::Places {
+                    tiles: &args.tiles,
+                    embeddings: args.embeddings.as_deref(),
+                    weights: args.weights.as_deref(),
+                    exclude: args.exclude.as_deref(),
+                    output: &args.output,
+                };
+                let report = sample::run(&config, places, args.force, context)?;
+                Ok(Outcome::new(&report, report.to_string()).partial_if(report.broken > 0))
             }
             Command::Builtin(_) => unreachable!("built-in commands are run by `curator_cli::main`"),
-        };
-        Ok(Outcome::new(&report, report.to_string()).partial_if(report.broken > 0))
+        }
     }
 }

@@ -6,8 +6,7 @@
 //! ```
 //! Memory of `tile`: the decoded native tiles of one row of windows, at most two rows of the layer's
 //! matrix, and of one row more above and below for gaps that cross: `4 · columns · 512² · 4` bytes (1.4 GB
-//! for the whole globe at 250 m), and one shard. Of
-//! `sample`: the features of all tiles, `4 · N · D` bytes memory-mapped, and 8 bytes a tile.
+//! for the whole globe at 250 m), and one shard. That of [`sample`] stands there.
 
 pub mod args;
 mod cloud;

@@ -1,4 +1,5 @@
-//! NumPy `.npy` matrices, memory-mapped: little-endian float32, C order.
+//! NumPy `.npy` matrices, memory-mapped: little-endian float32, C order. Those of other writers are read
+//! as well, whatever the length of their header.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,8 @@ use crate::{Error, Result, atomic};
 const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
 /// Header length that keeps the data aligned to 64 bytes, as numpy does.
 const HEADER: usize = 128;
+/// A longer header is no matrix's.
+const HEADER_LIMIT: usize = 1 << 16;
 
 /// The header numpy writes for a matrix of this type and shape, padded to a fixed length.
 fn header(descr: &str, rows: usize, columns: usize) -> Vec<u8> {
@@ -55,6 +58,8 @@ element!(i64, "<i8");
 /// A memory-mapped matrix.
 pub struct Matrix<T> {
     map: memmap2::Mmap,
+    /// Where the numbers begin.
+    start: usize,
     rows: usize,
     columns: usize,
     element: std::marker::PhantomData<T>,
@@ -70,16 +75,16 @@ impl<T: Element> Matrix<T> {
         #[expect(unsafe_code, reason = "parts are immutable once their manifest lists them")]
         // SAFETY: no program writes to a finished part; a new one is a new file.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(Error::io("read", path))?;
-        let (rows, columns) = parse_header::<T>(path, &map)?;
+        let (start, rows, columns) = parse_header::<T>(path, &map)?;
         let expected = rows.checked_mul(columns).and_then(|n| n.checked_mul(T::SIZE));
-        if expected != Some(map.len() - HEADER) {
+        if expected != Some(map.len() - start) {
             return Err(Error::damaged(
                 path,
                 format!("{rows}×{columns} elements of {} bytes", T::SIZE),
-                format!("{} bytes", map.len() - HEADER),
+                format!("{} bytes", map.len() - start),
             ));
         }
-        Ok(Self { map, rows, columns, element: std::marker::PhantomData })
+        Ok(Self { map, start, rows, columns, element: std::marker::PhantomData })
     }
 
     /// Number of rows.
@@ -101,7 +106,7 @@ impl<T: Element> Matrix<T> {
     #[must_use]
     pub fn read(&self, range: std::ops::Range<usize>) -> Vec<T> {
         let width = self.columns * T::SIZE;
-        let bytes = &self.map[HEADER + range.start * width..HEADER + range.end * width];
+        let bytes = &self.map[self.start + range.start * width..self.start + range.end * width];
         bytes.chunks_exact(T::SIZE).map(T::read).collect()
     }
 }
@@ -112,8 +117,8 @@ impl Matrix<f32> {
     #[must_use]
     pub fn as_slice(&self) -> &[f32] {
         #[expect(unsafe_code, reason = "a view of aligned memory-mapped floats")]
-        // SAFETY: any bits are a float; the map is page-aligned and the header 128 bytes long.
-        let (before, floats, after) = unsafe { self.map[HEADER..].align_to::<f32>() };
+        // SAFETY: any bits are a float; the map is page-aligned, and the start a multiple of 16.
+        let (before, floats, after) = unsafe { self.map[self.start..].align_to::<f32>() };
         debug_assert!(before.is_empty() && after.is_empty());
         floats
     }
@@ -125,14 +130,26 @@ impl Matrix<f32> {
     }
 }
 
-fn parse_header<T: Element>(path: &Path, bytes: &[u8]) -> Result<(usize, usize)> {
+/// Where the numbers begin, rows and columns.
+fn parse_header<T: Element>(path: &Path, bytes: &[u8]) -> Result<(usize, usize, usize)> {
     let bad = |found: &str| {
-        Error::damaged(path, format!("a C-order `{}` matrix written here", T::DESCR), found)
+        Error::damaged(path, format!("a C-order `{}` matrix of numpy", T::DESCR), found)
     };
-    if bytes.len() < HEADER || !bytes.starts_with(MAGIC) {
-        return Err(bad("no .npy header of 128 bytes"));
+    // Version 1 has the length of the rest in two bytes, later ones in four.
+    let (version, length) = match bytes {
+        [0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, a, b, ..] => {
+            (10, usize::from(u16::from_le_bytes([*a, *b])))
+        }
+        [0x93, b'N', b'U', b'M', b'P', b'Y', 2 | 3, _, a, b, c, d, ..] => {
+            (12, u32::from_le_bytes([*a, *b, *c, *d]) as usize)
+        }
+        _ => return Err(bad("no .npy header")),
+    };
+    let start = version + length;
+    if length > HEADER_LIMIT || start > bytes.len() || start % 16 != 0 {
+        return Err(bad("a cut or odd .npy header"));
     }
-    let text = String::from_utf8_lossy(&bytes[MAGIC.len() + 2..HEADER]).into_owned();
+    let text = String::from_utf8_lossy(&bytes[version..start]).into_owned();
     if !text.contains(&format!("'descr': '{}'", T::DESCR))
         || !text.contains("'fortran_order': False")
     {
@@ -143,7 +160,7 @@ fn parse_header<T: Element>(path: &Path, bytes: &[u8]) -> Result<(usize, usize)>
         .map(|(shape, _)| shape.split(',').filter_map(|n| n.trim().parse().ok()).collect())
         .unwrap_or_default();
     match numbers[..] {
-        [rows, columns] => Ok((rows, columns)),
+        [rows, columns] => Ok((start, rows, columns)),
         _ => Err(bad(text.trim())),
     }
 }
@@ -282,6 +299,27 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
         assert!(matches!(Matrix::<f32>::open(&path), Err(Error::Damaged { .. })));
+    }
+
+    #[test]
+    fn headers_of_other_writers_are_read_and_nonsense_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.npy");
+        let dict = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }";
+        let mut bytes = b"\x93NUMPY\x02\x00".to_vec();
+        bytes.extend(84_u32.to_le_bytes());
+        bytes.extend(dict);
+        bytes.resize(96, b' ');
+        bytes.extend([1.0_f32, 2.0].iter().flat_map(|x| x.to_le_bytes()));
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(Matrix::<f32>::open(&path).unwrap().as_slice(), [1.0, 2.0]);
+        for length in [0, 5, 9, 11, 50, 96] {
+            std::fs::write(&path, &bytes[..length]).unwrap();
+            assert!(Matrix::<f32>::open(&path).is_err(), "{length}");
+        }
+        bytes[8] = 255;
+        std::fs::write(&path, &bytes).unwrap();
+        assert!(Matrix::<f32>::open(&path).is_err());
     }
 
     #[test]

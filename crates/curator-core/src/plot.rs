@@ -1,4 +1,4 @@
-//! Line charts as SVG, legible on light and dark pages: text and axes take the page's colour.
+//! Line charts and scatter plots as SVG, legible on light and dark pages: text and axes take the page's colour.
 
 use std::fmt::Write;
 
@@ -103,6 +103,56 @@ pub fn lines(title: &str, x_label: &str, y_label: &str, series: &[Series]) -> St
     svg + "</svg>"
 }
 
+/// Points as an `<svg>` element, on equal scales; the first series, usually of all points, is drawn in the
+/// page's colour, faintly, and the others over it. Points that are not finite are left out.
+#[must_use]
+pub fn scatter(title: &str, x_label: &str, y_label: &str, series: &[Series]) -> String {
+    const SIDE: f64 = 480.0;
+    let finite = |p: &&(f64, f64)| p.0.is_finite() && p.1.is_finite();
+    let points = || series.iter().flat_map(|s| s.points.iter().filter(finite));
+    let (x_low, x_high) = range(points().map(|p| p.0));
+    let (y_low, y_high) = range(points().map(|p| p.1));
+    let scale = (SIDE - 2.0 * TOP) / (x_high - x_low).max(y_high - y_low);
+    let x_at = |x: f64| SIDE / 2.0 + (x - (x_low + x_high) / 2.0) * scale;
+    let y_at = |y: f64| SIDE / 2.0 - (y - (y_low + y_high) / 2.0) * scale;
+    let mut svg = format!(
+        "<svg class=\"plot\" viewBox=\"0 0 {SIDE} {SIDE}\" role=\"img\" aria-label=\"{title}\" \
+         font-family=\"system-ui, sans-serif\" font-size=\"12\" fill=\"currentColor\">\
+         <text x=\"{RIGHT}\" y=\"18\" font-weight=\"600\">{title}</text>\
+         <text x=\"{end}\" y=\"{bottom}\" text-anchor=\"end\" opacity=\"0.7\">→ {x}</text>\
+         <text x=\"{end}\" y=\"18\" text-anchor=\"end\" opacity=\"0.7\">↑ {y}</text>",
+        end = SIDE - RIGHT,
+        bottom = SIDE - 6.0,
+        title = escape(title),
+        x = escape(x_label),
+        y = escape(y_label)
+    );
+    let mut legend = RIGHT + 4.0;
+    for (number, group) in series.iter().enumerate() {
+        // Strokes of no length with round ends: a dot costs a dozen bytes.
+        let (color, opacity, width) = match number {
+            0 => ("currentColor", 0.25, 3),
+            _ => (STYLES[number % STYLES.len()].0, 0.9, 5),
+        };
+        let path = group.points.iter().filter(finite).fold(String::new(), |mut path, &(x, y)| {
+            let _ = write!(path, "M{:.1} {:.1}h0", x_at(x), y_at(y));
+            path
+        });
+        let _ = write!(
+            svg,
+            "<path d=\"{path}M{legend} {mark}h0\" fill=\"none\" stroke=\"{color}\" \
+             stroke-opacity=\"{opacity}\" stroke-width=\"{width}\" stroke-linecap=\"round\"/>\
+             <text x=\"{}\" y=\"{}\">{}</text>",
+            legend + 8.0,
+            SIDE - 6.0,
+            escape(&group.name),
+            mark = SIDE - 10.0,
+        );
+        legend += 26.0 + 6.6 * group.name.chars().count() as f64;
+    }
+    svg + "</svg>"
+}
+
 /// Lowest and highest value, never equal.
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) =
@@ -151,6 +201,16 @@ mod tests {
             svg.contains("&lt;script&gt;") && !svg.contains("<script>") && !svg.contains("NaN")
         );
         assert_eq!(svg.matches("<path").count(), 1);
+    }
+
+    #[test]
+    fn a_scatter_plot_keeps_proportions_and_leaves_out_what_is_not_finite() {
+        let points = vec![(0.0, 0.0), (4.0, 2.0), (f64::NAN, 1.0)];
+        let svg = scatter("t", "a", "b", &[Series::new("all", points), Series::new("<b>", vec![])]);
+        // 420 pixels for 4 units across, so 210 for 2 units up.
+        assert!(svg.contains("M30.0 345.0h0M450.0 135.0h0"), "{svg}");
+        assert!(!svg.contains("NaN") && !svg.contains("<b>"));
+        assert!(scatter("", "", "", &[]).ends_with("</svg>"));
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(crate) struct Chosen<'a> {
     pub(crate) scene: &'a Scene,
     /// The name that was asked for, which may be an alias.
     pub(crate) asked: String,
+    /// Whether its tiles are PNG, whose colours are exact and may stand for something.
+    pub(crate) exact: bool,
     /// Digest of its native tiles.
     pub(crate) digest: String,
 }
@@ -107,9 +109,9 @@ impl Choice {
 
 /// Reads names and digests of the native tiles of scenes.
 fn described<'a>(scenes: &'a Scenes, chosen: Vec<&'a Scene>) -> Result<Vec<Chosen<'a>>> {
-    let mut facts: BTreeMap<_, (String, Sha256)> = BTreeMap::new();
+    let mut facts: BTreeMap<_, (String, bool, Sha256)> = BTreeMap::new();
     for scene in &chosen {
-        facts.insert(&scene.key, (String::new(), Sha256::new()));
+        facts.insert(&scene.key, (String::new(), false, Sha256::new()));
     }
     for tile in scene::rows(scenes.root(), scenes.manifest())? {
         let tile = tile?;
@@ -119,15 +121,16 @@ fn described<'a>(scenes: &'a Scenes, chosen: Vec<&'a Scene>) -> Result<Vec<Chose
             matrix_set: tile.matrix_set,
             level: tile.level,
         };
-        if let Some((asked, digest)) = facts.get_mut(&key) {
+        if let Some((asked, exact, digest)) = facts.get_mut(&key) {
             *asked = tile.layer_asked;
+            *exact = tile.media_type == "image/png";
             digest.update(format!("{} {} {}\n", tile.row, tile.column, tile.sha256));
         }
     }
     let describe = |scene: &'a Scene| {
-        let (asked, digest) = facts.remove(&scene.key).unwrap_or_default();
+        let (asked, exact, digest) = facts.remove(&scene.key).unwrap_or_default();
         let digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Chosen { scene, asked, digest }
+        Chosen { scene, asked, exact, digest }
     };
     Ok(chosen.into_iter().map(describe).collect())
 }

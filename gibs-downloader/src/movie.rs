@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use curator_core::{Error as CoreError, Raster};
 use openh264::encoder::{
-    BitRate, Encoder, EncoderConfig, FrameType, IntraFramePeriod, Profile, QpRange, VuiConfig,
+    BitRate, Encoder, EncoderConfig, FrameRate, FrameType, IntraFramePeriod, Profile, QpRange,
+    VuiConfig,
 };
 use openh264::formats::{RgbSliceU8, YUVBuffer};
 use shiguredo_mp4::boxes::{Avc1Box, AvccBox, SampleEntry, VisualSampleEntryFields};
@@ -203,8 +204,11 @@ fn begin_mp4(path: &Path, file: &mut BufWriter<&File>, look: &Look) -> Result<Ki
     let quantizer = (48.0 - 0.34 * f64::from(look.quality.clamp(1, 100))).round() as u8;
     let config = EncoderConfig::new()
         .qp(QpRange::new(quantizer, quantizer))
+        // 6 MB a frame, more than any takes: no frame is ever skipped, and the encoder, which prints a warning
+        // when it may not skip, has none to print.
         .bitrate(BitRate::from_bps(50_000_000))
-        .skip_frames(false)
+        .max_frame_rate(FrameRate::from_hz(1.0))
+        .skip_frames(true)
         .profile(Profile::Main)
         .intra_frame_period(IntraFramePeriod::from_num_frames(KEY_EVERY))
         // The same file whatever the number of cores.

@@ -204,13 +204,15 @@ fn colormaps(
     chosen: &[Chosen<'_>],
     context: &Context,
 ) -> Result<BTreeMap<String, String>> {
-    let mut layers: Vec<(&str, &str)> =
-        chosen.iter().map(|one| (&*one.scene.key.layer, &*one.asked)).collect();
+    let mut layers: Vec<(&str, &str, bool)> =
+        chosen.iter().map(|one| (&*one.scene.key.layer, &*one.asked, one.exact)).collect();
     layers.dedup();
     let mut maps = BTreeMap::new();
-    for (layer, asked) in &layers {
+    for (layer, asked, exact) in &layers {
         let xml = match &config.colormap {
             Some(path) => Some(colormap_file::read(path)?),
+            // Pictures are no palettes.
+            None if !exact => None,
             None => colormap_file::of_layer(
                 &config.scenes,
                 (layer, asked),
@@ -222,7 +224,7 @@ fn colormaps(
         maps.extend(xml.map(|xml| ((*layer).to_string(), xml)));
     }
     match (maps.is_empty(), layers.first()) {
-        (true, Some((layer, _))) => Err(Error::NoColormap { layer: (*layer).into() }),
+        (true, Some((layer, ..))) => Err(Error::NoColormap { layer: (*layer).into() }),
         _ => Ok(maps),
     }
 }

@@ -54,6 +54,7 @@ def run(program: str, *arguments, code: int = 0) -> dict:
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120)
     if done.returncode != code:
         sys.exit(f"{' '.join(map(str, command))}\n{done.returncode}: {done.stdout}{done.stderr}")
+    assert code or not done.stderr, done.stderr
     return json.loads(done.stdout)
 
 

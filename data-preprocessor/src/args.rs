@@ -2,13 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use curator_cli::{Builtin, Common, Failure, Outcome, Program};
 use curator_core::Context;
 
-use crate::Fill;
+use crate::composite::{self, CompositeConfig};
+use crate::convert::{self, ConvertConfig};
 use crate::sample::{self, Method, SampleConfig, Size};
-use crate::tile::{self, Edge, TileConfig};
+use crate::tile::{self, TileConfig};
+use crate::{Edge, Fill, Layout, Store};
+
+/// Columns and rows of a tile when nothing is said.
+const SIZE: u32 = 128;
 
 /// Repair, cut, describe and choose imagery.
 #[derive(Debug, Parser)]
@@ -22,50 +27,169 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Cut scenes into tiles, or take a folder of images as tiles
+    /// Cut scenes into tiles, or take images of any kind as tiles
     Tile(TileArgs),
+    /// From several days of a place: the ground without clouds, and the clouds of each day
+    Composite(CompositeArgs),
+    /// Write the same tiles as records, or as files in folders
+    Convert(ConvertArgs),
     /// Choose a subset that stands for the whole
     Sample(SampleArgs),
     #[command(flatten)]
     Builtin(Builtin),
 }
 
+/// What pictures are written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum To {
+    /// TFRecord shards of about 100 MB
+    Records,
+    /// Files in folders
+    Folders,
+}
+
 /// Flags of `tile`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     data-preprocessor tile scenes/ -o tiles/ --size 64\n  \
-    data-preprocessor tile scenes/ -o tiles/ --size 512 --overlap 0.5 --max-cloud 0.8\n  \
-    data-preprocessor tile photos/ -o tiles/")]
+    data-preprocessor tile scenes/ -o tiles/ --size 512x256 --overlap 0.5 --max-cloud 0.8\n  \
+    data-preprocessor tile scenes/ -o tiles/ --size 256 --overlap 0.5 --virtual --levels 3\n  \
+    data-preprocessor tile scenes/ -o tiles/ --to folders --layout modis\n  \
+    data-preprocessor tile photos/ -o tiles/\n  \
+    data-preprocessor tile geotiffs/ -o tiles/ --size 256 --edge shift")]
 struct TileArgs {
-    /// A `scenes/` directory, or a folder of images, each of which becomes one tile
-    input: PathBuf,
+    /// `scenes/` directories, or folders of images or records
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
     /// Where the tiles go
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// Width and height of a tile in pixels
-    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(8..=8192))]
-    size: u32,
-    /// Share of a tile that its neighbour repeats, 0 to 0.95
-    #[arg(long, default_value_t = 0.0, value_parser = share_below_one)]
+    /// Pixels of a tile, one number or WxH [default: 128; images that are no scenes are taken whole]
+    #[arg(long, value_name = "N|WxH", value_parser = size)]
+    size: Option<(u32, u32)>,
+    /// Columns of a tile
+    #[arg(long, value_name = "PIXELS", value_parser = side)]
+    width: Option<u32>,
+    /// Rows of a tile
+    #[arg(long, value_name = "PIXELS", value_parser = side)]
+    height: Option<u32>,
+    /// Share of a tile that its neighbour repeats, 0 to below 1
+    #[arg(long, default_value_t = 0.0, value_parser = share_below_one, allow_negative_numbers = true)]
     overlap: f64,
-    /// At the edges: drop, shift or keep
+    /// At the edges: drop, shift (the last tile moves inward) or keep (a smaller tile)
     #[arg(long, default_value = "drop")]
     edge: Edge,
     /// Gaps: neighbor, nearest, inpaint, temporal, random-pixel, random-rgb or none
     #[arg(long, default_value = "neighbor")]
     fill: Fill,
     /// Drop tiles with more gap than this share
-    #[arg(long, default_value_t = 0.5)]
+    #[arg(long, default_value_t = 0.5, value_name = "SHARE")]
     max_gap: f32,
     /// Drop tiles with more cloud than this share
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_name = "SHARE")]
     max_cloud: f32,
+    /// Drop tiles that show less, in bits: 0 is one colour, water about 2, a coast 6
+    #[arg(long, default_value_t = 0.0, value_name = "BITS")]
+    min_entropy: f32,
+    /// Make a pyramid: this many levels, each at half the resolution of the one below
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    levels: u8,
+    /// Store where tiles are instead of their pixels; the scenes must stay
+    #[arg(long = "virtual")]
+    is_virtual: bool,
+    /// Measure clouds also of tiles that are not decoded otherwise
+    #[arg(long)]
+    describe: bool,
+    /// What pictures are written as
+    #[arg(long, value_enum, default_value = "records")]
+    to: To,
+    /// Folders: class, modis (date/hXXvYY) or majortom[:KM] [default: modis for scenes, class otherwise]
+    #[arg(long)]
+    layout: Option<Layout>,
     /// Decides what is random
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Replace tiles that were made with another configuration
     #[arg(long)]
     force: bool,
+}
+
+/// Flags of `composite`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    data-preprocessor composite scenes/ -o composite/\n  \
+    data-preprocessor composite scenes/ -o composite/ --period 8\n  \
+    data-preprocessor tile composite/ -o tiles/")]
+struct CompositeArgs {
+    /// A `scenes/` directory with several days of a layer
+    scenes: PathBuf,
+    /// Where the composite goes, itself a `scenes/` directory
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Only this layer; may be given several times [default: all that show the Earth]
+    #[arg(long, value_name = "LAYER")]
+    layer: Vec<String>,
+    /// Days of a composite, counted from the first; 0 makes one of all
+    #[arg(long, value_name = "DAYS", default_value_t = 0)]
+    period: u32,
+    /// Replace a composite that was made with another configuration
+    #[arg(long)]
+    force: bool,
+}
+
+impl TileArgs {
+    fn config(&self) -> TileConfig {
+        let (width, height) = self.size.unwrap_or((SIZE, SIZE));
+        let by_place = self.inputs.iter().any(|path| tile::holds_scenes(path));
+        TileConfig {
+            width: self.width.unwrap_or(width),
+            height: self.height.unwrap_or(height),
+            overlap: self.overlap,
+            edge: self.edge,
+            fill: self.fill,
+            max_gap: self.max_gap,
+            max_cloud: self.max_cloud,
+            min_entropy: self.min_entropy,
+            levels: self.levels,
+            is_virtual: self.is_virtual,
+            describe: self.describe,
+            whole: self.size.is_none() && self.width.is_none() && self.height.is_none(),
+            store: store(self.to, self.layout, by_place),
+            seed: self.seed,
+        }
+    }
+}
+
+/// Flags of `convert`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    data-preprocessor convert tiles/ -o pictures/ --to folders\n  \
+    data-preprocessor convert records.tfrecord.gz -o pictures/ --to folders\n  \
+    data-preprocessor convert photos/ -o records/ --to records")]
+struct ConvertArgs {
+    /// Tiles, a folder of images, or TFRecord files
+    input: PathBuf,
+    /// Where they go
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// What pictures are written as
+    #[arg(long, value_enum)]
+    to: To,
+    /// Folders: class, modis (date/hXXvYY) or majortom[:KM] [default: class]
+    #[arg(long)]
+    layout: Option<Layout>,
+    /// Replace what was made with another configuration
+    #[arg(long)]
+    force: bool,
+}
+
+fn store(to: To, layout: Option<Layout>, by_place: bool) -> Store {
+    match (to, layout) {
+        (To::Records, _) => Store::Records,
+        (To::Folders, Some(layout)) => Store::Folders(layout),
+        (To::Folders, None) if by_place => Store::Folders(Layout::Modis),
+        (To::Folders, None) => Store::Folders(Layout::Class),
+    }
 }
 
 /// Flags of `sample`.
@@ -124,10 +248,25 @@ fn degrees(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Sides of a tile in pixels.
+fn side(text: &str) -> Result<u32, String> {
+    match text.trim().parse() {
+        Ok(side @ 1..=16384) => Ok(side),
+        _ => Err("use 1 to 16384 pixels".into()),
+    }
+}
+
+fn size(text: &str) -> Result<(u32, u32), String> {
+    match text.split_once(['x', 'X', '×']) {
+        Some((width, height)) => Ok((side(width)?, side(height)?)),
+        None => side(text).map(|side| (side, side)),
+    }
+}
+
 fn share_below_one(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(share) if (0.0..=0.95).contains(&share) => Ok(share),
-        _ => Err("use a number from 0 to 0.95".into()),
+        Ok(share) if (0.0..1.0).contains(&share) => Ok(share),
+        _ => Err("use a number from 0 to below 1".into()),
     }
 }
 
@@ -145,17 +284,20 @@ impl Program for Cli {
 
     fn run(self, context: &Context) -> Result<Outcome, Failure> {
         match self.command {
+            Command::Composite(args) => {
+                let config = CompositeConfig { layers: args.layer, period: args.period };
+                let report =
+                    composite::run(&config, &args.scenes, &args.output, args.force, context)?;
+                Ok(Outcome::new(&report, report.to_string()).partial_if(report.broken > 0))
+            }
             Command::Tile(args) => {
-                let config = TileConfig {
-                    size: args.size,
-                    overlap: args.overlap,
-                    edge: args.edge,
-                    fill: args.fill,
-                    max_gap: args.max_gap,
-                    max_cloud: args.max_cloud,
-                    seed: args.seed,
-                };
-                let report = tile::run(&config, &args.input, &args.output, args.force, context)?;
+                let report =
+                    tile::run(&args.config(), &args.inputs, &args.output, args.force, context)?;
+                Ok(Outcome::new(&report, report.to_string()).partial_if(report.broken > 0))
+            }
+            Command::Convert(args) => {
+                let config = ConvertConfig { to: store(args.to, args.layout, false) };
+                let report = convert::run(&config, &args.input, &args.output, args.force, context)?;
                 Ok(Outcome::new(&report, report.to_string()).partial_if(report.broken > 0))
             }
             Command::Sample(args) => {

@@ -25,11 +25,16 @@ pub(crate) struct Cloudiness {
 impl Cloudiness {
     /// Of the probabilities of the pixels that were seen; nothing and sure of nothing when there are none.
     pub(crate) fn of(probabilities: impl Iterator<Item = f32>) -> Self {
+        Self::of_counted(probabilities.map(|probability| (probability, 1)))
+    }
+
+    /// As [`Cloudiness::of`], of probabilities and how many pixels have each.
+    fn of_counted(probabilities: impl Iterator<Item = (f32, u32)>) -> Self {
         let (mut seen, mut cloudy, mut sure) = (0_u32, 0_u32, 0.0_f64);
-        for probability in probabilities {
-            seen += 1;
-            cloudy += u32::from(probability >= 0.5);
-            sure += f64::from((2.0 * probability - 1.0).abs());
+        for (probability, count) in probabilities {
+            seen += count;
+            cloudy += if probability >= 0.5 { count } else { 0 };
+            sure += f64::from((2.0 * probability - 1.0).abs()) * f64::from(count);
         }
         if seen == 0 {
             return Self { fraction: 0.0, confidence: 0.0 };
@@ -56,8 +61,19 @@ pub(crate) fn probability(pixel: [u8; 3], snow: bool) -> f32 {
 
 /// Clouds of a picture of a single day, outside its gaps.
 pub(crate) fn single_day(samples: &[u8], gap: &[bool], snow: bool) -> Cloudiness {
-    let pixels = samples.as_chunks::<3>().0.iter().zip(gap);
-    Cloudiness::of(pixels.filter(|(_, gap)| !**gap).map(|(pixel, _)| probability(*pixel, snow)))
+    // A probability depends on the darkest and the brightest band alone: pixels are counted by them, and the
+    // exponential is taken once for all of a kind.
+    let mut counts = vec![0_u32; 1 << 16];
+    for (pixel, gap) in samples.as_chunks::<3>().0.iter().zip(gap) {
+        let low = pixel[0].min(pixel[1]).min(pixel[2]);
+        let high = pixel[0].max(pixel[1]).max(pixel[2]);
+        counts[usize::from(low) << 8 | usize::from(high)] += u32::from(!gap);
+    }
+    let kinds = counts.iter().enumerate().filter(|(_, count)| **count > 0);
+    Cloudiness::of_counted(kinds.map(|(kind, &count)| {
+        let (low, high) = ((kind >> 8) as u8, kind as u8);
+        (probability([low, high, high], snow), count)
+    }))
 }
 
 pub(crate) fn logistic(x: f32) -> f32 {

@@ -21,14 +21,16 @@ pub(crate) fn pictures(scenes: &Scenes) -> impl Iterator<Item = &Scene> {
 }
 
 /// The mask of the gaps of a plane: same time, same grid, the longest name that fits.
-pub(crate) fn no_data<'a>(scenes: &'a Scenes, scene: &Scene) -> Option<&'a Scene> {
+pub(crate) fn no_data(scenes: &Scenes, scene: &Scene) -> Option<Scene> {
+    let level = scene.key.level + u32::from(scene.reduction);
     let fits = |other: &&Scene| {
         let same = (&other.key.time, &other.key.matrix_set, other.key.level)
-            == (&scene.key.time, &scene.key.matrix_set, scene.key.level);
+            == (&scene.key.time, &scene.key.matrix_set, level);
         same && other.key.layer.strip_suffix(NO_DATA).is_some_and(|instrument| {
             let rest = scene.key.layer.strip_prefix(instrument);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
         })
     };
-    scenes.all().iter().filter(fits).max_by_key(|other| other.key.layer.len())
+    let mask = scenes.all().iter().filter(fits).max_by_key(|other| other.key.layer.len());
+    mask.and_then(|mask| mask.reduced(scene.reduction))
 }

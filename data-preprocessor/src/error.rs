@@ -14,11 +14,15 @@ pub enum Error {
     /// Directories and images.
     #[error(transparent)]
     Core(#[from] curator_core::Error),
-    /// Every window was dropped.
-    #[error("no tile is left: {windows} windows, all dropped")]
+    /// Every window was dropped, or none fits.
+    #[error("no tile is left: {}", nothing_left(*windows, *size, *largest))]
     NothingLeft {
         /// How many windows there were.
         windows: u64,
+        /// Width and height of a window.
+        size: (u32, u32),
+        /// Width and height of the largest scene, where scenes were cut.
+        largest: Option<(u32, u32)>,
     },
     /// A sample larger than the set.
     #[error("{wanted} tiles are wanted, {available} can be chosen")]
@@ -74,32 +78,66 @@ pub enum Error {
         /// Its id.
         tile: String,
     },
+    /// Two tiles are called the same.
+    #[error("two tiles have the id `{id}`")]
+    SameId {
+        /// The id.
+        id: String,
+    },
+    /// There are no days of a layer.
+    #[error("no layer with times to compose; there are: {}", found.join(", "))]
+    NothingToCompose {
+        /// The layers that are there.
+        found: Vec<String>,
+    },
+}
+
+fn nothing_left(windows: u64, size: (u32, u32), largest: Option<(u32, u32)>) -> String {
+    match largest {
+        Some(largest) if windows == 0 => format!(
+            "windows are {}×{} pixels, the largest scene has {}×{}",
+            size.0, size.1, largest.0, largest.1
+        ),
+        _ => format!("{windows} windows, all dropped"),
+    }
 }
 
 impl Diagnose for Error {
     fn hint(&self) -> Option<String> {
-        match self {
-            Self::Core(error) => error.hint(),
-            Self::NothingLeft { .. } => {
-                Some("raise `--max-gap` or `--max-cloud`, or use a smaller `--size`".into())
+        Some(match self {
+            Self::Core(error) => return error.hint(),
+            Self::NothingLeft { windows: 0, .. } => {
+                "use a smaller `--size`, or `--edge keep` for smaller tiles".into()
             }
-            Self::TooMany { .. } => Some("ask for fewer, or for all of them with `-n 100%`".into()),
+            Self::TooMany { .. } => "ask for fewer, or for all of them with `-n 100%`".into(),
             Self::UnknownIds { .. } => {
-                Some("ids are those of the column `tile_id` of `tiles-*.parquet`".into())
+                "ids are those of the column `tile_id` of `tiles-*.parquet`".into()
             }
-            Self::Weight { .. } => Some("use numbers from 0 on; 0 is never chosen".into()),
+            Self::Weight { .. } => "use numbers from 0 on; 0 is never chosen".into(),
             Self::OtherTiles { .. } => {
-                Some("make them of these tiles: `embed-indexer build TILES --model MODEL -o INDEX`".into())
+                "make them of these tiles: `embed-indexer build TILES --model MODEL -o INDEX`".into()
             }
-            Self::OtherCount { .. } => Some(
+            Self::OtherCount { .. } => {
                 "give the embeddings of these tiles in their order, or an `index/` directory, whose \
                  rows have ids"
-                    .into(),
-            ),
-            Self::NoPlace { .. } => {
-                Some("use another `--method`: only tiles cut from scenes have coordinates".into())
+                    .into()
             }
-        }
+            Self::NoPlace { .. } => {
+                "use another `--method`: only tiles cut from scenes have coordinates".into()
+            }
+            Self::NothingToCompose { .. } => {
+                "fetch several days of one layer with `gibs-downloader fetch LAYER --from D --to D`, \
+                 or check `--layer`"
+                    .into()
+            }
+            Self::NothingLeft { .. } => {
+                "raise `--max-gap` or `--max-cloud`, lower `--min-entropy`, or use a smaller `--size`"
+                    .into()
+            }
+            Self::SameId { .. } => "give one folder that holds both inputs, so that paths tell their \
+                                    pictures apart, or make a directory of tiles of each"
+                .into(),
+        })
     }
 
     fn exit_code(&self) -> u8 {
@@ -107,6 +145,8 @@ impl Diagnose for Error {
             Self::Core(error) => error.exit_code(),
             Self::TooMany { .. } | Self::Weight { .. } | Self::NoPlace { .. } => exit::USAGE,
             Self::NothingLeft { .. }
+            | Self::SameId { .. }
+            | Self::NothingToCompose { .. }
             | Self::UnknownIds { .. }
             | Self::OtherTiles { .. }
             | Self::OtherCount { .. } => exit::FAILED,

@@ -1,31 +1,49 @@
 //! Repairs, cuts, describes and chooses imagery.
 //!
 //! ```text
+//! data-preprocessor composite scenes/ -o composite/
 //! data-preprocessor tile scenes/ -o tiles/ --size 64
+//! data-preprocessor convert tiles/ -o pictures/ --to folders
 //! data-preprocessor sample tiles/ -o subset/ -n 1000 --embeddings index/
 //! ```
-//! Memory of `tile`: the decoded native tiles of one row of windows, at most two rows of the layer's
-//! matrix, and of one row more above and below for gaps that cross: `4 · columns · 512² · 4` bytes (1.4 GB
-//! for the whole globe at 250 m), and one shard. That of [`sample`] stands there.
+//! Memory of `tile`: the decoded native tiles of one row of windows in a strip of 64 columns, and those beside
+//! them for gaps that cross: `(rows + 2) · 66 · 512² · 4` bytes where a row of windows lies on `rows` rows of
+//! native tiles (0.28 GB for two), 100 bytes a native tile of one scene, and three batches of 100 MB. That of [`sample`]
+//! stands there.
 
 pub mod args;
 mod cloud;
 mod companion;
+pub mod composite;
 mod contact;
+pub mod convert;
+mod cut;
 mod dates;
+mod dropped;
+mod entropy;
 mod error;
 mod fill;
 mod gap;
+mod grey;
+mod ids;
 mod inpaint;
+mod intake;
+mod layout;
+mod ledger;
 mod nearest;
 pub mod sample;
 mod shard;
 mod sight;
+mod stack;
 mod sun;
 mod survey;
 #[cfg(test)]
 mod testing;
 pub mod tile;
+mod windows;
 
 pub use error::{Error, Result};
 pub use fill::Fill;
+pub use layout::Layout;
+pub use shard::Store;
+pub use windows::Edge;

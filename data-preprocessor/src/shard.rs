@@ -1,16 +1,31 @@
-//! Shards: records and their rows, committed together, journaled so that a killed run goes on after the
-//! last whole one.
+//! What a run writes: tiles with their rows and the list of what was dropped, committed batch by batch and
+//! journaled, so that a killed run goes on after the last whole batch.
+//!
+//! A batch is closed at the end of a band of windows, so equal work gives equal batches. While one batch is
+//! written, the next ones are made: memory is [`SHARD_BYTES`] times the batches in hand, [`AHEAD`] + 1.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
-use curator_core::manifest::Part;
-use curator_core::{Error as CoreError, Location, Tile, atomic, digest, record, tile};
+use curator_core::manifest::{Manifest, Part, part_path};
+use curator_core::picture;
+use curator_core::record::{self, FrameDigest};
+use curator_core::samples::Moments;
+use curator_core::{Error as CoreError, Location, Tile, atomic, digest, tile};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::dropped::{self, Dropped, Reason};
+use crate::layout::{Layout, Paths};
 
-/// Bytes after which a shard is closed.
-const SHARD_BYTES: usize = 100 << 20;
+/// Bytes of pictures after which a batch is closed; tests have several.
+const SHARD_BYTES: usize = if cfg!(test) { 100 << 10 } else { 100 << 20 };
+/// Rows after which a batch is closed: about 50 MB of texts.
+const ROWS: usize = 1 << 17;
+/// Batches that are written while the next one is made.
+const AHEAD: usize = 2;
 
 /// Counts of a run so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,44 +38,138 @@ pub(crate) struct Counts {
     pub(crate) dropped_gap: u64,
     /// Dropped for too much cloud.
     pub(crate) dropped_cloud: u64,
+    /// Dropped for showing too little.
+    pub(crate) dropped_entropy: u64,
     /// Pictures that could not be decoded.
     pub(crate) broken: u64,
 }
 
-/// A line of the journal: where the next shard begins.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+impl Counts {
+    fn all(&mut self) -> [(&'static str, &mut u64); 6] {
+        [
+            ("windows", &mut self.windows),
+            ("tiles", &mut self.tiles),
+            ("dropped_gap", &mut self.dropped_gap),
+            ("dropped_cloud", &mut self.dropped_cloud),
+            ("dropped_entropy", &mut self.dropped_entropy),
+            ("broken", &mut self.broken),
+        ]
+    }
+
+    /// Those of a finished directory.
+    pub(crate) fn of(manifest: &Manifest) -> Self {
+        let mut counts = Self::default();
+        for (name, count) in counts.all() {
+            *count = manifest.counts.get(name).copied().unwrap_or(0);
+        }
+        counts
+    }
+
+    /// Puts them into a manifest.
+    pub(crate) fn write(mut self, manifest: &mut Manifest) {
+        for (name, count) in self.all() {
+            manifest.counts.insert(name.into(), *count);
+        }
+    }
+}
+
+/// Where the next batch begins.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Mark {
-    /// Shards that are whole.
-    pub(crate) shards: u32,
+    /// Batches that are whole.
+    batches: u32,
+    /// Shards of records among them.
+    shards: u32,
     /// Rows of windows (or blocks of files) that are done.
     pub(crate) bands: u64,
     /// Counts until here.
     pub(crate) counts: Counts,
+    /// Statistics of bands until here, by how many bands the pictures have.
+    pub(crate) moments: BTreeMap<u32, Vec<Moments>>,
 }
 
-/// Collects tiles into shards.
+/// A line of the journal.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    mark: Mark,
+    parts: Vec<Part>,
+}
+
+/// What pictures are written as.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Store {
+    /// Records of TFRecord shards.
+    Records,
+    /// Files in folders.
+    Folders(Layout),
+}
+
+/// Collects tiles into batches.
 pub(crate) struct Shards {
     root: PathBuf,
-    bytes: Vec<u8>,
-    rows: Vec<Tile>,
+    store: Store,
+    batch: Batch,
+    paths: Paths,
     pub(crate) mark: Mark,
+    writing: VecDeque<(JoinHandle<Result<Vec<Part>>>, Mark)>,
+    parts: Vec<Part>,
+}
+
+#[derive(Default)]
+struct Batch {
+    /// Frames of records.
+    bytes: Vec<u8>,
+    digest: FrameDigest,
+    /// Pictures that become files.
+    files: Vec<(String, Vec<u8>)>,
+    files_bytes: usize,
+    rows: Vec<Tile>,
+    dropped: Vec<Dropped>,
 }
 
 impl Shards {
-    /// Starts, or goes on after the journal's last mark when it belongs to the same work.
+    /// Starts a set of records, or goes on after the journal's last mark when it belongs to the same work.
     pub(crate) fn open(root: &Path, work: &str) -> Result<Self> {
-        let mut shards =
-            Self { root: root.into(), bytes: Vec::new(), rows: Vec::new(), mark: Mark::default() };
+        Self::open_as(root, work, Store::Records)
+    }
+
+    /// As [`Shards::open`], of records or files.
+    pub(crate) fn open_as(root: &Path, work: &str, store: Store) -> Result<Self> {
+        let mut shards = Self {
+            root: root.into(),
+            store,
+            batch: Batch::default(),
+            paths: Paths::default(),
+            mark: Mark::default(),
+            writing: VecDeque::new(),
+            parts: Vec::new(),
+        };
         let text = std::fs::read_to_string(shards.journal()).unwrap_or_default();
         let mut lines = text.lines();
         if lines.next() == Some(work) {
-            if let Some(mark) = lines.map_while(|line| serde_json::from_str(line).ok()).last() {
-                shards.mark = mark;
+            for line in lines.map_while(|line| serde_json::from_str::<Line>(line).ok()) {
+                shards.mark = line.mark;
+                shards.parts.extend(line.parts);
             }
-        } else {
-            atomic::write_atomic(&shards.journal(), format!("{work}\n").as_bytes())?;
         }
+        // Without the line that a kill may have cut, so that the next one begins on its own.
+        let mut journal = format!("{work}\n");
+        let mut rest = text.lines().skip(1);
+        for _ in 0..shards.mark.batches {
+            journal += rest.next().unwrap_or_default();
+            journal.push('\n');
+        }
+        atomic::write_atomic(&shards.journal(), journal.as_bytes())?;
+        atomic::remove_leftovers(root)?;
         atomic::remove_leftovers(&root.join("records"))?;
+        if let Store::Folders(layout) = store {
+            for part in shards.parts.iter().filter(|part| part.path.starts_with("tiles-")) {
+                for tile in tile::read(&root.join(&part.path))? {
+                    shards.paths.remember(layout, &tile?);
+                }
+            }
+        }
         Ok(shards)
     }
 
@@ -68,36 +177,99 @@ impl Shards {
         self.root.join("journal.jsonl")
     }
 
-    fn names(number: u32) -> (String, String) {
-        (format!("records/tiles-{number:05}.tfrecord"), format!("tiles-{number:05}.parquet"))
-    }
-
     /// Adds a tile with its encoded picture.
     pub(crate) fn push(&mut self, mut tile: Tile, picture: &[u8]) {
-        let frame = record::frame(&record::encode(&tile, picture));
-        let (offset, length) = (self.bytes.len() as u64, frame.len() as u32);
-        tile.location = Location::Record { shard: self.mark.shards, offset, length };
-        self.bytes.extend_from_slice(&frame);
-        self.rows.push(tile);
+        match self.store {
+            Store::Records => {
+                if self.batch.bytes.capacity() == 0 {
+                    self.batch.bytes.reserve(SHARD_BYTES + (SHARD_BYTES >> 4));
+                }
+                let offset = self.batch.bytes.len();
+                record::append(&mut self.batch.bytes, &tile, picture);
+                let frame = &self.batch.bytes[offset..];
+                self.batch.digest.add(frame);
+                let (offset, length) = (offset as u64, frame.len() as u32);
+                tile.location = Location::Record { shard: self.mark.shards, offset, length };
+            }
+            Store::Folders(layout) => {
+                let extension = match picture::media_type(picture) {
+                    Some("image/png") => "png",
+                    Some("image/tiff") => "tif",
+                    _ => "jpg",
+                };
+                let path = self.paths.next(layout, &tile, extension);
+                self.batch.files_bytes += picture.len();
+                self.batch.files.push((path.clone(), picture.to_vec()));
+                tile.location = Location::File(path);
+            }
+        }
+        self.push_row(tile);
+    }
+
+    /// Adds a tile whose pixels are elsewhere.
+    pub(crate) fn push_row(&mut self, tile: Tile) {
+        self.batch.rows.push(tile);
         self.mark.counts.tiles += 1;
     }
 
-    /// A band of windows is done; closes the shard when it is large enough.
+    /// Adds a tile that is left out.
+    pub(crate) fn drop(&mut self, tile_id: String, reason: Reason) {
+        let counts = &mut self.mark.counts;
+        *match reason {
+            Reason::Gap(_) => &mut counts.dropped_gap,
+            Reason::Cloud(_) => &mut counts.dropped_cloud,
+            Reason::Entropy(_) => &mut counts.dropped_entropy,
+            Reason::Broken(_) => &mut counts.broken,
+        } += 1;
+        self.batch.dropped.push(Dropped { tile_id, reason });
+    }
+
+    /// Takes in what is known of the bands of a picture.
+    pub(crate) fn measure(&mut self, moments: &[Moments]) {
+        match self.mark.moments.entry(moments.len() as u32) {
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(moments.to_vec());
+            }
+            std::collections::btree_map::Entry::Occupied(mut entry) => {
+                entry.get_mut().iter_mut().zip(moments).for_each(|(all, one)| all.merge(one));
+            }
+        }
+    }
+
+    /// A band of windows is done; closes the batch when it is large enough.
     pub(crate) fn end_band(&mut self) -> Result<()> {
         self.mark.bands += 1;
-        if self.bytes.len() >= SHARD_BYTES { self.close() } else { Ok(()) }
+        let Batch { bytes, files_bytes, rows, dropped, .. } = &self.batch;
+        let full = bytes.len() + files_bytes >= SHARD_BYTES || rows.len() + dropped.len() >= ROWS;
+        if full { self.close() } else { Ok(()) }
     }
 
     fn close(&mut self) -> Result<()> {
-        if self.rows.is_empty() {
+        if self.batch.rows.is_empty() && self.batch.dropped.is_empty() {
             return Ok(());
         }
-        let (records, table) = Self::names(self.mark.shards);
-        atomic::write_atomic(&self.root.join(records), &self.bytes)?;
-        tile::write(&self.root.join(table), self.rows.drain(..))?;
-        self.bytes.clear();
-        self.mark.shards += 1;
-        let line = serde_json::to_string(&self.mark).unwrap_or_default() + "\n";
+        let batch = std::mem::take(&mut self.batch);
+        let (number, shard) = (self.mark.batches, self.mark.shards);
+        self.mark.batches += 1;
+        self.mark.shards += u32::from(!batch.bytes.is_empty());
+        let root = self.root.clone();
+        let thread = std::thread::spawn(move || batch.write(&root, number, shard));
+        self.writing.push_back((thread, self.mark.clone()));
+        while self.writing.len() > AHEAD {
+            self.settle_one()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the oldest batch, and notes that it is whole.
+    fn settle_one(&mut self) -> Result<()> {
+        let Some((thread, mark)) = self.writing.pop_front() else { return Ok(()) };
+        let parts = match thread.join() {
+            Ok(parts) => parts?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        self.parts.extend(parts.iter().cloned());
+        let line = serde_json::to_string(&Line { mark, parts }).unwrap_or_default() + "\n";
         let append = || -> std::io::Result<()> {
             use std::io::Write;
             let mut file = std::fs::OpenOptions::new().append(true).open(self.journal())?;
@@ -107,23 +279,97 @@ impl Shards {
         Ok(append().map_err(CoreError::io("write", self.journal()))?)
     }
 
-    /// Closes the last shard and lists all of them for the manifest.
-    pub(crate) fn finish(mut self) -> Result<(Vec<Part>, Counts)> {
+    /// Writes what is left.
+    pub(crate) fn settle(&mut self) -> Result<()> {
         self.close()?;
-        let mut parts = Vec::new();
-        for number in 0..self.mark.shards {
-            let (records, table) = Self::names(number);
-            let rows = tile::read(&self.root.join(&table))?.count() as u64;
-            for path in [records, table] {
-                let digest = digest::of_file(&self.root.join(&path))?;
-                parts.push(Part { path, rows, digest });
-            }
+        while !self.writing.is_empty() {
+            self.settle_one()?;
         }
-        Ok((parts, self.mark.counts))
+        Ok(())
+    }
+
+    /// Closes the last batch and lists all parts for the manifest.
+    pub(crate) fn finish(mut self) -> Result<(Vec<Part>, Counts)> {
+        self.settle()?;
+        Ok((std::mem::take(&mut self.parts), self.mark.counts))
     }
 
     /// Removes the journal once the manifest stands.
     pub(crate) fn forget_journal(root: &Path) {
         let _ = std::fs::remove_file(root.join("journal.jsonl"));
     }
+}
+
+impl Drop for Shards {
+    /// A run that stops early keeps the batches that are under way.
+    fn drop(&mut self) {
+        while !self.writing.is_empty() && self.settle_one().is_ok() {}
+    }
+}
+
+impl Batch {
+    fn write(self, root: &Path, number: u32, shard: u32) -> Result<Vec<Part>> {
+        let mut parts = Vec::new();
+        let rows = self.rows.len() as u64;
+        if !self.bytes.is_empty() {
+            let path = format!("records/tiles-{shard:05}.tfrecord");
+            atomic::write_atomic(&root.join(&path), &self.bytes)?;
+            let records =
+                self.rows.iter().filter(|t| matches!(t.location, Location::Record { .. }));
+            let rows = records.count() as u64;
+            parts.push(Part { path, rows, digest: self.digest.finish() });
+        }
+        self.files
+            .par_iter()
+            .try_for_each(|(path, picture)| write_file(&root.join(path), picture))?;
+        if rows > 0 {
+            let path = format!("tiles-{number:05}.parquet");
+            tile::write(&root.join(&path), self.rows)?;
+            // Files are listed by their rows: a manifest is no place for a million of them.
+            let digest = digest::of_file(&root.join(&path))?;
+            parts.push(Part { path, rows, digest });
+        }
+        if !self.dropped.is_empty() {
+            let path = format!("dropped-{number:05}.parquet");
+            dropped::write(&root.join(&path), &self.dropped)?;
+            let digest = digest::of_file(&root.join(&path))?;
+            parts.push(Part { path, rows: self.dropped.len() as u64, digest });
+        }
+        Ok(parts)
+    }
+}
+
+/// Removes what a finished directory lists, its pictures included, so that it can be made anew.
+pub(crate) fn remove_outputs(root: &Path) -> Result<()> {
+    if Manifest::exists(root) {
+        let tables = Manifest::read(root)?.parts;
+        for part in tables.iter().filter(|part| part.path.starts_with("tiles-")) {
+            for tile in tile::read(&root.join(&part.path))? {
+                if let Location::File(path) = tile?.location {
+                    let path = part_path(root, &path)?;
+                    match std::fs::remove_file(&path) {
+                        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                            return Err(CoreError::io("remove", &path)(e).into());
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    Ok(Manifest::remove_outputs(root)?)
+}
+
+/// Writes a picture of its own. It need not be atomic: the table that lists it is written after it, and a
+/// run that continues writes it again.
+fn write_file(path: &Path, picture: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(CoreError::io("create", folder))?;
+    let write = || -> std::io::Result<()> {
+        use std::io::Write;
+        let mut file = std::fs::File::create(path)?;
+        file.write_all(picture)?;
+        file.sync_data()
+    };
+    Ok(write().map_err(CoreError::io("write", path))?)
 }

@@ -82,12 +82,22 @@ pub(crate) struct Glance {
 
 impl Glance {
     pub(crate) fn open(scenes: &Scenes, scene: &Scene) -> Result<Self> {
-        let no_data = companion::no_data(scenes, scene).map(|mask| scenes.natives(mask));
+        let no_data = companion::no_data(scenes, scene).map(|mask| scenes.natives(&mask));
         Ok(Self {
             scene: scene.clone(),
             natives: scenes.natives(scene)?,
             no_data: no_data.transpose()?,
         })
+    }
+
+    /// Its time.
+    pub(crate) fn time(&self) -> &str {
+        &self.scene.key.time
+    }
+
+    /// Where its native tiles are.
+    pub(crate) fn natives(&self) -> &Natives {
+        &self.natives
     }
 
     /// A window, and what could not be decoded of it.

@@ -20,7 +20,7 @@ pub(crate) struct Survey {
 impl Survey {
     pub(crate) fn open(scenes: &Scenes, scene: &Scene) -> Result<Self> {
         let no_data =
-            companion::no_data(scenes, scene).map(|mask| scenes.plane(mask)).transpose()?;
+            companion::no_data(scenes, scene).map(|mask| scenes.plane(&mask)).transpose()?;
         Ok(Self { plane: scenes.plane(scene)?, no_data, sights: BTreeMap::new() })
     }
 
@@ -44,26 +44,48 @@ impl Survey {
         self.plane.take_broken() + self.no_data.as_mut().map_or(0, Plane::take_broken)
     }
 
+    /// Whether a place of the matrix has no gap, by what the downloader found in it and around it: gaps reach
+    /// over borders, but never far.
+    pub(crate) fn is_clear(&self, row: u32, column: u32) -> bool {
+        let whole = |native: &Native| native.empty_share == 0.0;
+        let beside = |row: u32, column: u32| self.plane.made_of(row, column).flatten().all(whole);
+        let around = |at: u32| at.saturating_sub(1)..=at + 1;
+        // In the layer of gaps what is transparent was seen.
+        let ruled =
+            |mask: &Plane| mask.made_of(row, column).flatten().all(|m| m.empty_share >= 1.0);
+        self.plane.made_of(row, column).all(|native| native.is_some_and(whole))
+            && around(row).all(|row| around(column).all(|column| beside(row, column)))
+            && self.no_data.as_ref().is_none_or(ruled)
+    }
+
     /// Decodes and judges the native tiles of rows of pixels, and forgets those above.
+    #[cfg(test)]
     pub(crate) fn load_rows(&mut self, top: u32, bottom: u32, context: &Context) {
+        self.load_some(top, bottom, &|_| true, context);
+    }
+
+    /// Decodes and judges the native tiles of rows of pixels, of those columns of the matrix that are
+    /// `wanted`, and forgets those above and the other columns.
+    pub(crate) fn load_some(
+        &mut self,
+        top: u32,
+        bottom: u32,
+        wanted: &dyn Fn(u32) -> bool,
+        context: &Context,
+    ) {
         let (_, height) = self.scene().matrix.tile;
         let (first, end) = (top / height, bottom.div_ceil(height));
         let (above, below) = ((first * height).saturating_sub(gap::HALO), end * height + gap::HALO);
-        self.plane.load_rows(above, below, context);
+        let beside =
+            |column: u32| [column.saturating_sub(1), column, column + 1].into_iter().any(wanted);
+        self.plane.load_some(above, below, &beside, &|_, _| (), context);
         if let Some(no_data) = &mut self.no_data {
-            no_data.load_rows(first * height, end * height, context);
+            no_data.load_some(first * height, end * height, wanted, &|_, _| (), context);
         }
-        self.sights.retain(|&(row, _), _| row >= first);
-        let judged: Vec<_> = self
-            .natives()
-            .all()
-            .iter()
-            .map(|native| (native.row, native.column))
-            .filter(|at| (first..end).contains(&at.0) && !self.sights.contains_key(at))
-            .collect::<Vec<_>>()
-            .into_par_iter()
-            .map(|at| (at, self.judge(at)))
-            .collect();
+        self.sights.retain(|&(row, column), _| row >= first && wanted(column));
+        let mut places = self.plane.places(first..end);
+        places.retain(|at| wanted(at.1) && !self.sights.contains_key(at));
+        let judged: Vec<_> = places.into_par_iter().map(|at| (at, self.judge(at))).collect();
         self.sights.extend(judged);
     }
 
@@ -77,7 +99,7 @@ impl Survey {
         let mask = self
             .no_data
             .as_ref()
-            .filter(|mask| mask.natives().get(row, column).is_some())
+            .filter(|mask| mask.made_of(row, column).all(|native| native.is_some()))
             .map(|mask| mask.window(x, y, width, height).missing);
         let inside = |at: usize| {
             let (column, row) = (at as u32 % wide, at as u32 / wide);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use curator_core::context::{Task, Unit};
 use curator_core::index::Index;
 use curator_core::manifest::{self, Freshness, Manifest, Part};
-use curator_core::{Context, DeviceChoice, Raster, Tile, TileSet, atomic, digest, npy, tile};
+use curator_core::{Context, DeviceChoice, Tile, TileSet, atomic, digest, npy, tile};
 use curator_nn::Encoder;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -284,7 +284,7 @@ impl Embedding<'_> {
                 .par_iter()
                 .map(|&i| {
                     let image = self.tiles.decode(&self.tiles.location(i))?;
-                    Ok((content_id(&image), image))
+                    Ok((image.content_id(), image))
                 })
                 .collect();
             let mut step = Step { consumed: 0, rows: 0, skipped: Vec::new(), content: Vec::new() };
@@ -311,14 +311,6 @@ impl Embedding<'_> {
         }
         Ok(matrix.finish()?)
     }
-}
-
-/// SHA-256 of size and samples: equal pictures have equal ids whatever their files are called.
-fn content_id(image: &Raster) -> String {
-    let mut bytes: Vec<u8> =
-        [image.width, image.height, image.bands].iter().flat_map(|x| x.to_le_bytes()).collect();
-    bytes.extend_from_slice(&image.data);
-    digest::of_bytes(&bytes)
 }
 
 fn read_journal(path: &Path) -> Vec<Step> {

@@ -47,5 +47,7 @@ fn frame(number: u64) -> Result<Vec<u8>, Error> {
         .collect();
     let image = Raster { width: SIDE as u32, height: SIDE as u32, bands: 3, data };
     let tile = Tile::of_file(format!("made/{number:08}"), None);
-    Ok(record::frame(&record::encode(&tile, &image.to_jpeg(80)?)))
+    let mut frame = Vec::new();
+    record::append(&mut frame, &tile, &image.to_jpeg(80)?);
+    Ok(frame)
 }

@@ -13,6 +13,14 @@ pub fn of_bytes(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+/// Digest of bytes that lie in several places.
+#[must_use]
+pub fn of_parts(parts: &[&[u8]]) -> String {
+    let mut hasher = Sha256::new();
+    parts.iter().for_each(|part| hasher.update(part));
+    hex(&hasher.finalize())
+}
+
 /// Digest of a file's contents, read in blocks.
 ///
 /// # Errors

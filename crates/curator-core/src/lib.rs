@@ -25,6 +25,7 @@ pub mod mosaic;
 pub mod npy;
 pub mod pca;
 pub mod picture;
+pub mod planes;
 pub mod plot;
 pub mod projection;
 pub mod raster;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::samples::BandStatistics;
 use crate::{Error, Result, atomic, digest};
 
 /// The file's name in every directory.
@@ -25,8 +26,9 @@ pub struct Format {
 
 /// Native tiles as served. Version 1 had no tile matrices: its tiles are those of GIBS in EPSG:4326.
 pub const SCENES: Format = Format { name: "curator.scenes", version: 2 };
-/// Tiles cut for a model.
-pub const TILES: Format = Format { name: "curator.tiles", version: 1 };
+/// Tiles cut for a model. Version 2 brought windows of scenes, files, children and lists of what was
+/// dropped; version 1 is read.
+pub const TILES: Format = Format { name: "curator.tiles", version: 2 };
 /// A trained encoder.
 pub const MODEL: Format = Format { name: "curator.model", version: 1 };
 /// Embeddings and their search index.
@@ -78,6 +80,9 @@ pub struct Manifest {
     pub parts: Vec<Part>,
     /// Totals people want to see: tiles, bytes, skipped images.
     pub counts: BTreeMap<String, u64>,
+    /// What is known of each band of the pictures, by how many bands they have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bands: BTreeMap<u32, Vec<BandStatistics>>,
 }
 
 /// How an output directory stands to what a run is about to write there.
@@ -104,6 +109,7 @@ impl Manifest {
             inputs: Vec::new(),
             parts: Vec::new(),
             counts: BTreeMap::new(),
+            bands: BTreeMap::new(),
         }
     }
 

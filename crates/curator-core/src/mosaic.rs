@@ -70,6 +70,8 @@ pub struct Scene {
     pub columns: Range<u32>,
     /// Rows of the matrix likewise.
     pub rows: Range<u32>,
+    /// How many levels it lies above what was fetched: its pixels are means of `2^reduction` squared.
+    pub reduction: u8,
     /// Where its rows are: part and row numbers.
     parts: Vec<(u32, Range<usize>)>,
 }
@@ -82,6 +84,28 @@ impl Scene {
         let (width, height) = self.matrix.tile;
         let (columns, rows) = (&self.columns, &self.rows);
         (columns.start * width, rows.start * height, columns.end * width, rows.end * height)
+    }
+
+    /// The same plane some levels up, made from this one; `None` where there is no such level.
+    #[must_use]
+    pub fn reduced(&self, levels: u8) -> Option<Self> {
+        let level = self.key.level.checked_sub(u32::from(levels))?;
+        let (width, height) = self.matrix.tile;
+        if levels > 0 && (width % 2 != 0 || height % 2 != 0) {
+            return None;
+        }
+        let n = 1_u32.checked_shl(u32::from(levels))?;
+        let range = |range: &Range<u32>| range.start / n..range.end.div_ceil(n);
+        let pixel = (self.matrix.pixel.0 * f64::from(n), self.matrix.pixel.1 * f64::from(n));
+        let (columns, rows) = (self.matrix.columns.div_ceil(n), self.matrix.rows.div_ceil(n));
+        Some(Self {
+            key: Key { level, ..self.key.clone() },
+            matrix: TileMatrix { pixel, columns, rows, ..self.matrix },
+            columns: range(&self.columns),
+            rows: range(&self.rows),
+            reduction: self.reduction + levels,
+            ..self.clone()
+        })
     }
 
     /// The area of a window in degrees.
@@ -122,8 +146,10 @@ impl Scenes {
                     None => {
                         let matrix = grids.get(&key.matrix_set, key.level)?;
                         let (columns, rows) = (column..column, row..row);
-                        let (tiles, parts) = (0, Vec::new());
-                        let new = Scene { key: key.clone(), matrix, tiles, columns, rows, parts };
+                        let (tiles, reduction, parts) = (0, 0, Vec::new());
+                        let key_of = key.clone();
+                        let new =
+                            Scene { key: key_of, matrix, tiles, columns, rows, reduction, parts };
                         scenes.entry(key).or_insert(new)
                     }
                 };
@@ -169,16 +195,28 @@ impl Scenes {
         &self.scenes
     }
 
+    /// The plane of a key.
+    #[must_use]
+    pub fn find(&self, key: &Key) -> Option<&Scene> {
+        self.scenes.binary_search_by(|scene| scene.key.cmp(key)).ok().map(|at| &self.scenes[at])
+    }
+
     /// Where the native tiles of a plane are. Of several rows for one place the last counts.
     ///
     /// # Errors
     /// [`Error::Damaged`] when the tables cannot be read.
     pub fn natives(&self, scene: &Scene) -> Result<Natives> {
-        let mut natives = Natives { root: self.root.clone(), tiles: Vec::new(), paths: Vec::new() };
+        let mut natives = Natives {
+            root: self.root.clone(),
+            tiles: Vec::new(),
+            paths: Vec::new(),
+            lossless: true,
+        };
+        let level = scene.key.level + u32::from(scene.reduction);
         for (part, range) in &scene.parts {
             for tile in scene::read_rows(&self.tables[*part as usize], range.clone())? {
                 let tile = tile?;
-                if tile.level == scene.key.level
+                if tile.level == level
                     && tile.matrix_set == scene.key.matrix_set
                     && tile.time == scene.key.time
                     && tile.layer == scene.key.layer
@@ -227,10 +265,12 @@ pub struct Natives {
     root: PathBuf,
     tiles: Vec<Native>,
     paths: Vec<Box<str>>,
+    lossless: bool,
 }
 
 impl Natives {
     fn push(&mut self, tile: &scene::NativeTile) {
+        self.lossless &= tile.media_type == "image/png";
         if self.paths.last().is_none_or(|last| **last != *tile.path) {
             self.paths.push(tile.path.as_str().into());
         }
@@ -248,6 +288,12 @@ impl Natives {
     #[must_use]
     pub fn all(&self) -> &[Native] {
         &self.tiles
+    }
+
+    /// Whether all were served without loss, as PNG.
+    #[must_use]
+    pub fn lossless(&self) -> bool {
+        self.lossless
     }
 
     /// The native tile at a row and column.
@@ -354,6 +400,77 @@ impl Window {
 /// Marks more pixels of a native tile as missing; gets the mask with the transparent ones set.
 pub type Mark<'a> = &'a (dyn Fn(&Raster, &mut [bool]) + Sync);
 
+/// Reads the tile of a plane at a row and column, from native tiles `reduction` levels down. `None` where
+/// nothing was fetched, and for what cannot be decoded, which is added to `trouble`.
+pub(crate) fn read_tile(
+    natives: &Natives,
+    (row, column): (u32, u32),
+    (size, reduction): ((u32, u32), u8),
+    mark: Mark<'_>,
+    trouble: &mut Vec<Error>,
+) -> Option<Decoded> {
+    if reduction > 0 {
+        let mut parts = Vec::with_capacity(4);
+        for (down, right) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let place = (row * 2 + down, column * 2 + right);
+            let part = read_tile(natives, place, (size, reduction - 1), mark, trouble);
+            parts.push(((down, right), part));
+        }
+        return halve(size, &parts);
+    }
+    match natives.decode(natives.get(row, column)?, size) {
+        Ok(Decoded { image, transparent }) => {
+            let mut missing =
+                transparent.unwrap_or_else(|| vec![false; size.0 as usize * size.1 as usize]);
+            mark(&image, &mut missing);
+            Some(Decoded { image, transparent: missing.contains(&true).then_some(missing) })
+        }
+        Err(error) => {
+            trouble.push(error);
+            None
+        }
+    }
+}
+
+/// One tile of four at half the size: each pixel is the mean of those of its four that are there, and is
+/// missing when fewer than two are.
+fn halve((width, height): (u32, u32), parts: &[((u32, u32), Option<Decoded>)]) -> Option<Decoded> {
+    if parts.iter().all(|(_, part)| part.is_none()) {
+        return None;
+    }
+    let mut image = Raster::filled(width, height, &[0; 3]);
+    let mut missing = vec![true; width as usize * height as usize];
+    let (width, height) = (width as usize, height as usize);
+    for ((down, right), part) in parts {
+        let Some(part) = part else { continue };
+        let (top, left) = (*down as usize * height / 2, *right as usize * width / 2);
+        for y in 0..height / 2 {
+            for x in 0..width / 2 {
+                let at = 2 * y * width + 2 * x;
+                let (mut sum, mut count) = ([0_u16; 3], 0_u16);
+                for from in [at, at + 1, at + width, at + width + 1] {
+                    if part.transparent.as_ref().is_some_and(|missing| missing[from]) {
+                        continue;
+                    }
+                    count += 1;
+                    for (sum, &sample) in sum.iter_mut().zip(&part.image.data[from * 3..]) {
+                        *sum += u16::from(sample);
+                    }
+                }
+                if count >= 2 {
+                    let into = (top + y) * width + left + x;
+                    missing[into] = false;
+                    for (band, sum) in sum.iter().enumerate() {
+                        image.data[into * 3 + band] = ((sum + count / 2) / count) as u8;
+                    }
+                }
+            }
+        }
+    }
+    let transparent = missing.contains(&true).then_some(missing);
+    Some(Decoded { image, transparent })
+}
+
 /// A plane with the native rows that are in hand.
 #[derive(Debug)]
 pub struct Plane {
@@ -377,6 +494,28 @@ impl Plane {
         &self.natives
     }
 
+    /// Rows and columns of the matrix, of some of its rows, where something was fetched.
+    #[must_use]
+    pub fn places(&self, rows: Range<u32>) -> Vec<(u32, u32)> {
+        let reduction = self.scene.reduction;
+        let fetched = self.natives.of_rows(rows.start << reduction..rows.end << reduction);
+        let place = |native: &Native| (native.row >> reduction, native.column >> reduction);
+        let mut places: Vec<(u32, u32)> = fetched.iter().map(place).collect();
+        places.sort_unstable();
+        places.dedup();
+        places
+    }
+
+    /// The native tiles that a row and column of the matrix is made of, `None` for those that were not
+    /// fetched: one, or those of the levels below.
+    pub fn made_of(&self, row: u32, column: u32) -> impl Iterator<Item = Option<&Native>> {
+        let n = 1_u32 << self.scene.reduction;
+        let rows = row * n..(row + 1) * n;
+        rows.flat_map(move |row| {
+            (column * n..(column + 1) * n).map(move |column| self.natives.get(row, column))
+        })
+    }
+
     /// Native tiles that could not be decoded since this was last asked.
     pub fn take_broken(&mut self) -> u64 {
         std::mem::take(&mut self.broken)
@@ -390,41 +529,46 @@ impl Plane {
 
     /// As [`Plane::load_rows`], and lets `mark` find more missing pixels in each native tile, once.
     pub fn load_rows_marked(&mut self, top: u32, bottom: u32, mark: Mark<'_>, context: &Context) {
-        let (width, height) = self.scene.matrix.tile;
-        let (first, end) = (top / height, bottom.div_ceil(height));
-        self.decoded.retain(|&(row, _), _| row >= first);
-        let wanted: Vec<&Native> = self
-            .natives
-            .of_rows(first..end)
-            .iter()
-            .filter(|tile| !self.decoded.contains_key(&(tile.row, tile.column)))
-            .collect();
+        self.load_some(top, bottom, &|_| true, mark, context);
+    }
+
+    /// As [`Plane::load_rows_marked`], of those columns of the matrix that are `wanted`; the others are
+    /// forgotten.
+    pub fn load_some(
+        &mut self,
+        top: u32,
+        bottom: u32,
+        wanted: &dyn Fn(u32) -> bool,
+        mark: Mark<'_>,
+        context: &Context,
+    ) {
+        let (size, reduction) = (self.scene.matrix.tile, self.scene.reduction);
+        let (first, end) = (top / size.1, bottom.div_ceil(size.1));
+        self.decoded.retain(|&(row, column), _| row >= first && wanted(column));
+        let mut places = self.places(first..end);
+        places.retain(|place| wanted(place.1) && !self.decoded.contains_key(place));
         let natives = &self.natives;
-        let read = |native: &Native| {
-            let Decoded { image, transparent } = natives.decode(native, (width, height))?;
-            let mut missing =
-                transparent.unwrap_or_else(|| vec![false; width as usize * height as usize]);
-            mark(&image, &mut missing);
-            let transparent = missing.contains(&true).then_some(missing);
-            Ok::<_, Error>(Decoded { image, transparent })
-        };
-        let decoded: Vec<_> =
-            wanted.into_par_iter().map(|n| ((n.row, n.column), read(n))).collect();
-        for (place, result) in decoded {
-            if let Err(error) = &result {
+        let read: Vec<_> = places
+            .into_par_iter()
+            .map(|place| {
+                let mut trouble = Vec::new();
+                let tile = read_tile(natives, place, (size, reduction), mark, &mut trouble);
+                (place, tile, trouble)
+            })
+            .collect();
+        for (place, tile, trouble) in read {
+            for error in trouble {
                 context.progress.warn(&format!("counted as missing: {error}"));
                 self.broken += 1;
             }
-            self.decoded.insert(place, result.ok());
+            self.decoded.insert(place, tile);
         }
     }
 
     /// The native tile that a window is, exactly.
     #[must_use]
-    pub fn native_at(&self, (x, y, width, height): (u32, u32, u32, u32)) -> Option<&Native> {
-        let tile = self.scene.matrix.tile;
-        let aligned = x % tile.0 == 0 && y % tile.1 == 0 && (width, height) == tile;
-        if aligned { self.natives.get(y / tile.1, x / tile.0) } else { None }
+    pub fn native_at(&self, at: (u32, u32, u32, u32)) -> Option<&Native> {
+        native_at(&self.scene, &self.natives, at)
     }
 
     /// A window of loaded rows, which may reach past what was fetched.
@@ -442,6 +586,18 @@ impl Plane {
         }
         window
     }
+}
+
+/// The native tile that a window of a plane is, exactly.
+pub(crate) fn native_at<'a>(
+    scene: &Scene,
+    natives: &'a Natives,
+    (x, y, width, height): (u32, u32, u32, u32),
+) -> Option<&'a Native> {
+    let tile = scene.matrix.tile;
+    let aligned = x % tile.0 == 0 && y % tile.1 == 0 && (width, height) == tile;
+    let native = aligned && scene.reduction == 0;
+    if native { natives.get(y / tile.1, x / tile.0) } else { None }
 }
 
 /// Copies what a native tile at `from` has of a window at `to`, both in pixels of the plane.
@@ -543,6 +699,25 @@ mod tests {
         assert_eq!(plane.window(2560, 1024, 2, 1).image.data, [255, 50, 7, 20, 50, 7]);
         let (alone, errors) = plane.natives().window((512, 512), (3000, 1100, 144, 600));
         assert_eq!((alone, errors.len()), (window, 1));
+    }
+
+    #[test]
+    fn a_reduced_plane_is_the_mean_of_what_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let scenes = scenes(dir.path());
+        let scene = scenes.all()[1].reduced(1).unwrap();
+        assert_eq!((scene.key.level, scene.extent()), (5, (2 * 512, 512, 4 * 512, 1024)));
+        let mut plane = scenes.plane(&scene).unwrap();
+        plane.load_rows(512, 1024, &Context::silent());
+        assert_eq!(plane.take_broken(), 1);
+        // Column 5, row 2 of level 6 is the upper right quarter of column 2, row 1 of level 5.
+        let window = plane.window(1024, 512, 512, 512);
+        assert_eq!(window.image.pixel(256, 0), [79, 50, 7]);
+        assert_eq!(window.image.pixel(511, 255), [20, 50, 7]);
+        assert_eq!(window.missing_count(), 512 * 512 * 3 / 4);
+        let place = scene.bbox((1024 + 256, 512, 256, 256));
+        assert_eq!(place, scenes.all()[1].bbox((5 * 512, 2 * 512, 512, 512)));
+        assert!(scenes.all()[1].reduced(7).is_none());
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::{Error, Raster, Result};
 /// memory is taken.
 pub const MAX_PIXELS: u64 = 1 << 28;
 
+/// Quality of JPEG that is encoded anew: differences stay below the noise of the sensors.
+pub const QUALITY: u8 = 95;
+
 /// A decoded picture and, where it has transparency, which pixels are fully transparent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded {
@@ -90,6 +93,9 @@ pub fn dimensions(name: &str, bytes: &[u8]) -> Result<(u32, u32)> {
     {
         return Ok((header.width as u32, header.height as u32));
     }
+    if media_type(bytes) == Some("image/tiff") {
+        return crate::samples::size_of(name, bytes);
+    }
     let reader = ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format();
     reader.map_err(|e| fail(e.to_string()))?.into_dimensions().map_err(|e| fail(e.to_string()))
 }
@@ -103,6 +109,14 @@ pub fn media_type(bytes: &[u8]) -> Option<&'static str> {
         [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Some("image/tiff"),
         _ => None,
     }
+}
+
+/// Encodes RGB as JPEG of [`QUALITY`], or as PNG where what it was made from is without loss.
+///
+/// # Errors
+/// [`Error::Image`] when the image is not RGB.
+pub fn encode(image: &Raster, lossless: bool) -> Result<Vec<u8>> {
+    if lossless { image.to_png() } else { to_jpeg(image, QUALITY) }
 }
 
 /// Encodes RGB as JPEG with chroma at half resolution, as GIBS serves it.

@@ -62,6 +62,16 @@ impl Raster {
         Self { width, height, bands: self.bands, data }
     }
 
+    /// Every `n`th row, from the first on.
+    #[must_use]
+    pub fn every_nth_row(&self, n: usize) -> Self {
+        let line = (self.width * self.bands) as usize;
+        let data: Vec<u8> =
+            self.data.chunks(line.max(1)).step_by(n.max(1)).flatten().copied().collect();
+        let height = self.height.div_ceil(n.max(1) as u32);
+        Self { height, data, ..*self }
+    }
+
     /// Resizes an RGB image with a bilinear filter that averages when it shrinks, as Pillow's
     /// `BILINEAR` and torchvision's antialiased resize do.
     ///
@@ -87,6 +97,15 @@ impl Raster {
     /// [`Error::Image`] when the image is not RGB.
     pub fn to_jpeg(&self, quality: u8) -> Result<Vec<u8>> {
         picture::to_jpeg(self, quality)
+    }
+
+    /// SHA-256 of width, height, bands (u32, little-endian) and samples: equal pictures have equal ids
+    /// whatever they are called.
+    #[must_use]
+    pub fn content_id(&self) -> String {
+        let size = [self.width, self.height, self.bands];
+        let head: Vec<u8> = size.iter().flat_map(|x| x.to_le_bytes()).collect();
+        crate::digest::of_parts(&[&head, &self.data])
     }
 
     /// Encodes an RGB image as PNG.

@@ -62,6 +62,96 @@ pub struct BandStatistics {
     pub count: u64,
 }
 
+/// Statistics of bands as they come in, merged in any number of parts (Chan, Golub and LeVeque 1979).
+/// Written as bits, so that a journal gives back the very same numbers.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(into = "[u64; 5]", from = "[u64; 5]")]
+pub struct Moments {
+    count: u64,
+    mean: f64,
+    /// Sum of squared differences from the mean.
+    squares: f64,
+    min: f64,
+    max: f64,
+}
+
+impl From<Moments> for [u64; 5] {
+    fn from(m: Moments) -> Self {
+        [m.count, m.mean.to_bits(), m.squares.to_bits(), m.min.to_bits(), m.max.to_bits()]
+    }
+}
+
+impl From<[u64; 5]> for Moments {
+    fn from([count, mean, squares, min, max]: [u64; 5]) -> Self {
+        let [mean, squares, min, max] = [mean, squares, min, max].map(f64::from_bits);
+        Self { count, mean, squares, min, max }
+    }
+}
+
+impl Moments {
+    fn of(valid: impl Iterator<Item = f64> + Clone) -> Self {
+        let (mut count, mut sum) = (0_u64, 0.0);
+        let (mut min, mut max) = (f64::MAX, f64::MIN);
+        for x in valid.clone() {
+            count += 1;
+            sum += x;
+            (min, max) = (min.min(x), max.max(x));
+        }
+        let mean = sum / count.max(1) as f64;
+        let squares = valid.map(|x| (x - mean).powi(2)).sum();
+        Self { count, mean, squares, min, max }
+    }
+
+    /// Takes in what is known of other samples.
+    pub fn merge(&mut self, other: &Self) {
+        let count = self.count + other.count;
+        if other.count == 0 {
+            return;
+        }
+        let (own, others) = (self.count as f64, other.count as f64);
+        let difference = other.mean - self.mean;
+        self.squares += other.squares + difference * difference * own * others / count as f64;
+        self.mean += difference * others / count as f64;
+        self.count = count;
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+    }
+
+    /// What they come to.
+    #[must_use]
+    pub fn finish(&self) -> BandStatistics {
+        let Self { count, mean, squares, .. } = *self;
+        let (min, max) = if count == 0 { (0.0, 0.0) } else { (self.min, self.max) };
+        BandStatistics { min, max, mean, std: (squares / count.max(1) as f64).sqrt(), count }
+    }
+}
+
+impl Raster {
+    /// Moments of each band; pixels that are `missing` are left out.
+    #[must_use]
+    pub fn moments(&self, missing: Option<&[bool]>) -> Vec<Moments> {
+        (0..self.bands as usize)
+            .map(|band| {
+                // 8-bit samples have 256 values: counting them is exact and fast.
+                let mut counts = [0_u64; 256];
+                let pixels = self.data.chunks_exact(self.bands as usize).enumerate();
+                for (at, pixel) in pixels {
+                    if missing.is_none_or(|missing| !missing[at]) {
+                        counts[usize::from(pixel[band])] += 1;
+                    }
+                }
+                let mut moments = Moments::of(std::iter::empty());
+                for (value, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+                    let value = value as f64;
+                    let (min, max) = (value, value);
+                    moments.merge(&Moments { count, mean: value, squares: 0.0, min, max });
+                }
+                moments
+            })
+            .collect()
+    }
+}
+
 impl Samples {
     /// Decodes TIFF bytes.
     ///
@@ -201,27 +291,21 @@ impl Samples {
         Self { width, height, bbox, data: data.copied().collect(), ..*self }
     }
 
+    /// Moments of each band; missing samples are left out.
+    #[must_use]
+    pub fn moments(&self) -> Vec<Moments> {
+        let bands = self.bands as usize;
+        let of = |band| {
+            let samples = self.data.iter().skip(band).step_by(bands);
+            Moments::of(samples.filter(|&&x| !self.is_missing(x)).map(|&x| f64::from(x)))
+        };
+        (0..bands).map(of).collect()
+    }
+
     /// What is known of each band; missing samples are left out.
     #[must_use]
     pub fn statistics(&self) -> Vec<BandStatistics> {
-        (0..self.bands as usize)
-            .map(|band| {
-                let valid = || {
-                    let samples = self.data.iter().skip(band).step_by(self.bands as usize);
-                    samples.filter(|&&x| !self.is_missing(x)).map(|&x| f64::from(x))
-                };
-                let count = valid().count() as u64;
-                let mean = valid().sum::<f64>() / count.max(1) as f64;
-                let variance =
-                    valid().map(|x| (x - mean).powi(2)).sum::<f64>() / count.max(1) as f64;
-                let (min, max) = valid()
-                    .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| {
-                        (low.min(x), high.max(x))
-                    });
-                let (min, max) = if count == 0 { (0.0, 0.0) } else { (min, max) };
-                BandStatistics { min, max, mean, std: variance.sqrt(), count }
-            })
-            .collect()
+        self.moments().iter().map(Moments::finish).collect()
     }
 
     /// The first three bands (or the first, as grey) as a picture. 8-bit samples stay; others are stretched
@@ -280,6 +364,17 @@ impl Samples {
             .flat_map(|p| [ink(p[0], p[3]), ink(p[1], p[3]), ink(p[2], p[3])]);
         Self { bands: 3, data: data.collect(), ..self }
     }
+}
+
+/// Width and height that TIFF bytes claim.
+pub(crate) fn size_of(name: &str, bytes: &[u8]) -> Result<(u32, u32)> {
+    let size = Decoder::new(Cursor::new(bytes)).and_then(|mut decoder| decoder.dimensions());
+    size.map_err(|e| Error::Image { name: name.into(), reason: e.to_string() })
+}
+
+/// The number of bands that TIFF bytes claim.
+pub(crate) fn bands_of(bytes: &[u8]) -> Option<u16> {
+    Some(Decoder::new(Cursor::new(bytes)).ok()?.colortype().ok()?.num_samples())
 }
 
 fn to_f32(stored: DecodingResult) -> (Kind, Vec<f32>) {
@@ -368,17 +463,39 @@ mod tests {
     }
 
     #[test]
-    fn flipped_bytes_never_panic_or_take_much_memory() {
-        let good = ramp(5, Kind::U16).encode().unwrap();
-        for round in 0..3000_u64 {
-            let mut bytes = good.clone();
-            for i in 0..=round % 5 {
-                let at = crate::seed::mix(round, &[i]) as usize % bytes.len();
-                bytes[at] = crate::seed::mix(round, &[i, 1]) as u8;
+    fn moments_merge_to_those_of_all() {
+        let all = ramp(3, Kind::U8);
+        let (mut top, bottom) =
+            (all.window(0, 0, 7, 2).moments(), all.window(0, 2, 7, 3).moments());
+        for ((top, bottom), whole) in top.iter_mut().zip(&bottom).zip(all.statistics()) {
+            top.merge(bottom);
+            let merged = top.finish();
+            assert!(
+                (merged.mean - whole.mean).abs() < 1e-9 && (merged.std - whole.std).abs() < 1e-9
+            );
+            assert_eq!((merged.min, merged.max), (whole.min, whole.max));
+        }
+        let counted = all.to_rgb().moments(None);
+        for (counted, whole) in counted.iter().zip(all.statistics()) {
+            assert!((counted.finish().std - whole.std).abs() < 1e-9);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn mutated_files_never_panic_or_take_much_memory(
+            cuts in proptest::collection::vec((0_usize..4000, proptest::num::u8::ANY), 0..8),
+            cut in 0_usize..20,
+        ) {
+            let mut bytes = ramp(5, Kind::U16).encode().unwrap();
+            let n = bytes.len();
+            for (at, value) in cuts {
+                bytes[at % n] = value;
             }
-            bytes.truncate(bytes.len() - round as usize % 9);
+            bytes.truncate(n - cut);
+            let _ = bands_of(&bytes);
             if let Ok(samples) = Samples::decode("fuzz", &bytes) {
-                let _ = samples.to_rgb();
+                let _ = (samples.to_rgb(), samples.statistics(), samples.missing());
             }
         }
     }

@@ -177,9 +177,11 @@ fn to_batch(tiles: &[NativeTile]) -> RecordBatch {
 /// [`crate::Error::Missing`], [`crate::Error::Damaged`].
 pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<NativeTile>> + use<>> {
     let owned = path.to_path_buf();
-    Ok(table::read(path)?.flat_map(move |batch| match batch.and_then(|b| from_batch(&owned, &b)) {
-        Ok(tiles) => tiles.into_iter().map(Ok).collect::<Vec<_>>(),
-        Err(error) => vec![Err(error)],
+    Ok(table::read(path)?.flat_map(move |batch| {
+        match batch.and_then(|b| table::sound(&owned, || from_batch(&owned, &b))) {
+            Ok(tiles) => tiles.into_iter().map(Ok).collect::<Vec<_>>(),
+            Err(error) => vec![Err(error)],
+        }
     }))
 }
 
@@ -193,9 +195,11 @@ pub fn read_rows(
 ) -> Result<impl Iterator<Item = Result<NativeTile>> + use<>> {
     let owned = path.to_path_buf();
     let batches = table::read_range(path, rows)?;
-    Ok(batches.flat_map(move |batch| match batch.and_then(|b| from_batch(&owned, &b)) {
-        Ok(tiles) => tiles.into_iter().map(Ok).collect::<Vec<_>>(),
-        Err(error) => vec![Err(error)],
+    Ok(batches.flat_map(move |batch| {
+        match batch.and_then(|b| table::sound(&owned, || from_batch(&owned, &b))) {
+            Ok(tiles) => tiles.into_iter().map(Ok).collect::<Vec<_>>(),
+            Err(error) => vec![Err(error)],
+        }
     }))
 }
 
@@ -212,7 +216,7 @@ pub(crate) fn places(path: &Path) -> Result<impl Iterator<Item = Result<Place>> 
     let owned = path.to_path_buf();
     let names = ["layer", "time", "matrix_set", "level", "row", "column"];
     Ok(table::read_columns(path, &names)?.flat_map(move |batch| {
-        match batch.and_then(|b| places_of(&owned, &b)) {
+        match batch.and_then(|b| table::sound(&owned, || places_of(&owned, &b))) {
             Ok(places) => places.into_iter().map(Ok).collect::<Vec<_>>(),
             Err(error) => vec![Err(error)],
         }

@@ -1,5 +1,6 @@
 //! Parquet files of rows: written atomically, read batch by batch.
 
+use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use crate::{Error, Result, atomic};
+
+type Builder = ParquetRecordBatchReaderBuilder<File>;
 
 /// Rows of a row group: small enough to hold in memory, large enough to compress.
 pub const ROW_GROUP: usize = 1 << 16;
@@ -54,12 +57,7 @@ pub fn write(
 /// [`Error::Missing`], and [`Error::Damaged`] when it is no Parquet file; each batch may be damaged
 /// as well.
 pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-    let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-        .and_then(|builder| builder.with_batch_size(8192).build())
-        .map_err(|e| Error::damaged(path, "a Parquet file", e))?;
-    let path = path.to_path_buf();
-    Ok(reader.map(move |batch| batch.map_err(|e| Error::damaged(&path, "readable rows", e))))
+    batches(path, |builder| builder)
 }
 
 /// Reads the rows of these numbers, ascending and without repeats; other pages are not decoded.
@@ -70,7 +68,6 @@ pub fn read_at(
     path: &Path,
     numbers: &[usize],
 ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-    let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
     let mut selectors = Vec::with_capacity(numbers.len() * 2);
     let mut next = 0;
     for &number in numbers {
@@ -80,13 +77,7 @@ pub fn read_at(
         selectors.push(RowSelector::select(1));
         next = number + 1;
     }
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-        .and_then(|builder| {
-            builder.with_batch_size(8192).with_row_selection(RowSelection::from(selectors)).build()
-        })
-        .map_err(|e| Error::damaged(path, "a Parquet file", e))?;
-    let path = path.to_path_buf();
-    Ok(reader.map(move |batch| batch.map_err(|e| Error::damaged(&path, "readable rows", e))))
+    batches(path, |builder| builder.with_row_selection(RowSelection::from(selectors)))
 }
 
 /// Reads some columns of a file batch by batch, in row order; the others are not decoded.
@@ -97,15 +88,10 @@ pub fn read_columns(
     path: &Path,
     names: &[&str],
 ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-    let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-        .and_then(|builder| {
-            let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
-            builder.with_batch_size(8192).with_projection(mask).build()
-        })
-        .map_err(|e| Error::damaged(path, "a Parquet file", e))?;
-    let path = path.to_path_buf();
-    Ok(reader.map(move |batch| batch.map_err(|e| Error::damaged(&path, "readable rows", e))))
+    batches(path, |builder| {
+        let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
+        builder.with_projection(mask)
+    })
 }
 
 /// Reads a range of rows batch by batch; other pages are not decoded.
@@ -116,14 +102,36 @@ pub fn read_range(
     path: &Path,
     rows: Range<usize>,
 ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-    let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-        .and_then(|builder| {
-            builder.with_batch_size(8192).with_offset(rows.start).with_limit(rows.len()).build()
-        })
-        .map_err(|e| Error::damaged(path, "a Parquet file", e))?;
+    batches(path, |builder| builder.with_offset(rows.start).with_limit(rows.len()))
+}
+
+/// Opens a file and reads what is asked for.
+fn batches(
+    path: &Path,
+    choose: impl FnOnce(Builder) -> Builder,
+) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + Send>> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    let mut reader = sound(path, || {
+        Builder::try_new(file)
+            .and_then(|builder| choose(builder).with_batch_size(8192).build())
+            .map_err(|e| Error::damaged(path, "a Parquet file", e))
+    })?;
     let path = path.to_path_buf();
-    Ok(reader.map(move |batch| batch.map_err(|e| Error::damaged(&path, "readable rows", e))))
+    let mut whole = true;
+    Ok(Box::new(std::iter::from_fn(move || {
+        let batch = sound(&path, || {
+            reader.next().transpose().map_err(|e| Error::damaged(&path, "readable rows", e))
+        });
+        // After damage nothing is certain.
+        let ended = !std::mem::replace(&mut whole, batch.is_ok());
+        if ended { None } else { batch.transpose() }
+    })))
+}
+
+/// What a reader of a file does; where damage makes the Parquet library panic, that is damage.
+pub(crate) fn sound<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
+    caught.unwrap_or_else(|_| Err(Error::damaged(path, "readable rows", "contradictory ones")))
 }
 
 /// A column by name, checked to be of the arrow array type `A`.

@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    BinaryBuilder, Float32Builder, Float64Builder, StringBuilder, UInt32Builder, UInt64Builder,
+    BinaryBuilder, Float32Builder, Float64Builder, ListBuilder, StringBuilder, UInt32Builder,
+    UInt64Builder,
 };
 use arrow_array::{
-    Array, Float32Array, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array,
+    Array, Float32Array, Float64Array, ListArray, RecordBatch, StringArray, UInt32Array,
+    UInt64Array,
 };
 use arrow_schema::{DataType, Field, Schema};
 
@@ -30,12 +32,16 @@ pub enum Location {
     File(String),
     /// A window of a scene, stored as coordinates instead of pixels.
     Window {
-        /// Index into the set's list of scenes.
+        /// Index into the set's list of planes, see [`crate::planes`].
         scene: u32,
         /// Left edge in pixels of the scene's level.
         x: u32,
         /// Upper edge in pixels of the scene's level.
         y: u32,
+        /// Columns of the window.
+        width: u32,
+        /// Rows of the window.
+        height: u32,
     },
 }
 
@@ -67,8 +73,10 @@ pub struct Tile {
     pub cloud_fraction: Option<f32>,
     /// Share of pixels without data before filling, 0 to 1.
     pub gap_fraction: Option<f32>,
-    /// The tile one pyramid level up.
+    /// The tile one pyramid level up that shows this one's place, whether or not it was kept.
     pub parent: Option<String>,
+    /// The tiles one pyramid level down whose parent this is, whether or not they were kept.
+    pub children: Vec<String>,
     /// Class when a folder gave one.
     pub class: Option<String>,
 }
@@ -91,6 +99,7 @@ impl Tile {
             cloud_fraction: None,
             gap_fraction: None,
             parent: None,
+            children: Vec::new(),
             class,
         }
     }
@@ -125,6 +134,7 @@ pub fn schema() -> Arc<Schema> {
         Field::new("cloud_fraction", DataType::Float32, true),
         Field::new("gap_fraction", DataType::Float32, true),
         text("parent", true),
+        Field::new_list("children", Field::new("item", DataType::Utf8, true), true),
         text("class", true),
     ]))
 }
@@ -158,9 +168,11 @@ pub fn write(path: &Path, tiles: impl IntoIterator<Item = Tile>) -> Result<()> {
 /// [`crate::Error::Missing`], [`crate::Error::Damaged`].
 pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<Tile>> + use<>> {
     let owned = path.to_path_buf();
-    Ok(table::read(path)?.flat_map(move |batch| match batch.and_then(|b| from_batch(&owned, &b)) {
-        Ok(tiles) => tiles.into_iter().map(Ok).collect::<Vec<_>>(),
-        Err(error) => vec![Err(error)],
+    Ok(table::read(path)?.flat_map(move |batch| {
+        match batch.and_then(|b| table::sound(&owned, || from_batch(&owned, &b))) {
+            Ok(tiles) => tiles.into_iter().map(Ok).collect::<Vec<_>>(),
+            Err(error) => vec![Err(error)],
+        }
     }))
 }
 
@@ -203,7 +215,10 @@ fn to_batch(tiles: &[Tile]) -> RecordBatch {
     };
     let mut offsets = UInt64Builder::new();
     let mut geometry = BinaryBuilder::new();
+    let mut children = ListBuilder::new(StringBuilder::new());
     for tile in tiles {
+        tile.children.iter().for_each(|child| children.values().append_value(child));
+        children.append(!tile.children.is_empty());
         offsets.append_option(match tile.location {
             Location::Record { offset, .. } => Some(offset),
             _ => None,
@@ -218,7 +233,7 @@ fn to_batch(tiles: &[Tile]) -> RecordBatch {
     };
     let window = |pick: fn(u32, u32, u32) -> u32| {
         move |t: &Tile| match t.location {
-            Location::Window { scene, x, y } => Some(pick(scene, x, y)),
+            Location::Window { scene, x, y, .. } => Some(pick(scene, x, y)),
             _ => None,
         }
     };
@@ -249,6 +264,7 @@ fn to_batch(tiles: &[Tile]) -> RecordBatch {
         share(&|t| t.cloud_fraction),
         share(&|t| t.gap_fraction),
         text(&|t| t.parent.as_deref()),
+        Arc::new(children.finish()),
         text(&|t| t.class.as_deref()),
     ];
     #[expect(clippy::expect_used, reason = "the columns above are those of `schema`")]
@@ -270,6 +286,11 @@ fn from_batch(path: &Path, batch: &RecordBatch) -> Result<Vec<Tile>> {
     let (east, north) = (degrees("east")?, degrees("north")?);
     let (width, height) = (integer("width")?, integer("height")?);
     let (cloud, gap) = (share("cloud_fraction")?, share("gap_fraction")?);
+    // Version 1 has no such column.
+    let children = match batch.column_by_name("children") {
+        Some(_) => Some(table::column::<ListArray>(path, batch, "children")?),
+        None => None,
+    };
     let string =
         |array: &StringArray, i: usize| array.is_valid(i).then(|| array.value(i).to_string());
     (0..batch.num_rows())
@@ -283,7 +304,14 @@ fn from_batch(path: &Path, batch: &RecordBatch) -> Result<Vec<Tile>> {
                     length: length.value(i),
                 }
             } else if scene.is_valid(i) {
-                Location::Window { scene: scene.value(i), x: x.value(i), y: y.value(i) }
+                let (width, height) = (width.value(i), height.value(i));
+                Location::Window {
+                    scene: scene.value(i),
+                    x: x.value(i),
+                    y: y.value(i),
+                    width,
+                    height,
+                }
             } else {
                 return Err(crate::Error::damaged(path, "a place for every tile", "none"));
             };
@@ -306,10 +334,21 @@ fn from_batch(path: &Path, batch: &RecordBatch) -> Result<Vec<Tile>> {
                 cloud_fraction: cloud.is_valid(i).then(|| cloud.value(i)),
                 gap_fraction: gap.is_valid(i).then(|| gap.value(i)),
                 parent: string(parent, i),
+                children: children.map(|list| texts(list, i)).unwrap_or_default(),
                 class: string(class, i),
             })
         })
         .collect()
+}
+
+/// The texts of a row of a list column.
+fn texts(list: &ListArray, row: usize) -> Vec<String> {
+    if list.is_null(row) {
+        return Vec::new();
+    }
+    let values = list.value(row);
+    let texts = values.as_any().downcast_ref::<StringArray>();
+    texts.map(|texts| texts.iter().flatten().map(str::to_string).collect()).unwrap_or_default()
 }
 
 /// A box as a little-endian WKB polygon (OGC 06-103r4, section 8).
@@ -324,6 +363,14 @@ fn wkb_polygon(bbox: &BBox) -> Vec<u8> {
         wkb.extend(y.to_le_bytes());
     }
     wkb
+}
+
+/// A table of one tile without the columns that version 2 brought.
+#[cfg(test)]
+pub(crate) fn write_version_1(path: &Path, tile: &Tile) {
+    let mut batch = to_batch(std::slice::from_ref(tile));
+    batch.remove_column(schema().index_of("children").unwrap());
+    table::write(path, &batch.schema(), &[], [batch]).unwrap();
 }
 
 #[cfg(test)]
@@ -342,7 +389,13 @@ mod tests {
             time: Some("2020-09-12".into()),
             ..file.clone()
         };
-        let window = Tile { location: Location::Window { scene: 1, x: 5, y: 6 }, ..file.clone() };
+        let window = Tile {
+            location: Location::Window { scene: 1, x: 5, y: 6, width: 7, height: 8 },
+            width: 7,
+            height: 8,
+            children: vec!["a".into(), "b".into()],
+            ..file.clone()
+        };
         let tiles = vec![file, record, window];
         write(&path, tiles.clone()).unwrap();
         let back: Vec<Tile> = read(&path).unwrap().collect::<Result<_>>().unwrap();

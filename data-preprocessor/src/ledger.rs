@@ -1,0 +1,149 @@
+//! The journal of `composite`: a line a block that is whole, so that a killed run goes on after the last.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+
+use curator_core::scene::NativeTile;
+use curator_core::{Error as CoreError, atomic};
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+
+/// The file's name.
+pub(crate) const FILE_NAME: &str = "journal.jsonl";
+
+/// What a block came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Line {
+    /// The block's number in the run.
+    pub(crate) number: u64,
+    /// Native tiles that were written.
+    pub(crate) tiles: Vec<NativeTile>,
+    /// Clouds of each day.
+    pub(crate) clouds: Vec<CloudRow>,
+    /// Tiles of composites, their pixels, and those of them where no day saw the ground.
+    pub(crate) composites: u64,
+    pub(crate) pixels: u64,
+    pub(crate) without_ground: u64,
+    /// Native tiles that could not be decoded.
+    pub(crate) broken: u64,
+}
+
+impl Line {
+    pub(crate) fn new(number: u64) -> Self {
+        let (tiles, clouds) = (Vec::new(), Vec::new());
+        Self { number, tiles, clouds, composites: 0, pixels: 0, without_ground: 0, broken: 0 }
+    }
+
+    /// Takes in what a part of the block came to.
+    pub(crate) fn join(&mut self, part: Self) {
+        self.tiles.extend(part.tiles);
+        self.clouds.extend(part.clouds);
+        self.composites += part.composites;
+        self.pixels += part.pixels;
+        self.without_ground += part.without_ground;
+        self.broken += part.broken;
+    }
+}
+
+/// A row of `clouds.csv`: the clouds of a day in a native tile.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CloudRow {
+    pub(crate) layer: String,
+    pub(crate) time: String,
+    pub(crate) matrix_set: String,
+    pub(crate) level: u32,
+    pub(crate) row: u32,
+    pub(crate) column: u32,
+    pub(crate) cloud_fraction: f32,
+    pub(crate) confidence: f32,
+    pub(crate) unseen_fraction: f32,
+}
+
+impl CloudRow {
+    pub(crate) const HEADER: &str = "layer,time,matrix_set,level,row,column,cloud_fraction,\
+                                     confidence,unseen_fraction";
+
+    /// Order of rows in the file.
+    pub(crate) fn place(&self) -> (&str, &str, &str, u32, u32, u32) {
+        let Self { layer, time, matrix_set, level, row, column, .. } = self;
+        (layer, matrix_set, time, *level, *row, *column)
+    }
+}
+
+impl std::fmt::Display for CloudRow {
+    /// Names of layers and matrix sets have no commas: they are parts of paths.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { layer, time, matrix_set, level, row, column, .. } = self;
+        write!(
+            f,
+            "{layer},{time},{matrix_set},{level},{row},{column},{:.4},{:.4},{:.4}",
+            self.cloud_fraction, self.confidence, self.unseen_fraction
+        )
+    }
+}
+
+/// A journal that is written to.
+pub(crate) struct Ledger {
+    path: PathBuf,
+    done: BTreeSet<u64>,
+}
+
+impl Ledger {
+    /// Starts one, or goes on with that of the same work. What a kill left of its last line is removed.
+    pub(crate) fn open(root: &Path, work: &str) -> Result<Self> {
+        let path = root.join(FILE_NAME);
+        let mut ledger = Self { path, done: BTreeSet::new() };
+        let text = std::fs::read_to_string(&ledger.path).unwrap_or_default();
+        let whole = match text.split_once('\n') {
+            Some((first, rest)) if first == work => {
+                let lines = rest.lines().take_while(|line| {
+                    let line = serde_json::from_str::<Line>(line);
+                    line.is_ok_and(|line| ledger.done.insert(line.number))
+                });
+                lines.map(|line| format!("{line}\n")).collect::<String>()
+            }
+            _ => String::new(),
+        };
+        atomic::write_atomic(&ledger.path, format!("{work}\n{whole}").as_bytes())?;
+        Ok(ledger)
+    }
+
+    /// Whether a block is whole.
+    pub(crate) fn has(&self, number: u64) -> bool {
+        self.done.contains(&number)
+    }
+
+    /// A block is whole, and its files are on the disk.
+    pub(crate) fn add(&mut self, line: &Line) -> Result<()> {
+        let text = serde_json::to_string(line).unwrap_or_default() + "\n";
+        let append = || -> std::io::Result<()> {
+            let mut file = std::fs::OpenOptions::new().append(true).open(&self.path)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_data()
+        };
+        append().map_err(CoreError::io("write", &self.path))?;
+        self.done.insert(line.number);
+        Ok(())
+    }
+
+    /// All lines, in order of their blocks.
+    pub(crate) fn lines(&self) -> Result<Vec<Line>> {
+        let file = std::fs::File::open(&self.path).map_err(CoreError::io("read", &self.path))?;
+        let mut lines = Vec::new();
+        for text in std::io::BufReader::new(file).lines().skip(1) {
+            let text = text.map_err(CoreError::io("read", &self.path))?;
+            let line: Line = serde_json::from_str(&text)
+                .map_err(|e| CoreError::damaged(&self.path, "a line of the journal", e))?;
+            lines.push(line);
+        }
+        lines.sort_by_key(|line| line.number);
+        Ok(lines)
+    }
+
+    /// Removes the journal once the manifest stands.
+    pub(crate) fn remove(self) {
+        let _ = std::fs::remove_file(self.path);
+    }
+}

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use curator_core::manifest::{self, Manifest, part_path};
 use curator_core::scene::{self, NativeTile};
-use curator_core::{BBox, TileMatrix, digest};
+use curator_core::{BBox, Projection, TileMatrix, digest};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -34,12 +34,24 @@ use crate::{colormap_file, credit, stac};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Wanted {
     pub(crate) layer: String,
+    /// The area, or the box that encloses it.
     pub(crate) bbox: BBox,
+    /// A digest of the area's outline, where it is no box.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) outline: Option<String>,
     /// First and last time; `None` for static layers.
     pub(crate) from: Option<String>,
     pub(crate) to: Option<String>,
+    /// Which of the times between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) times: Option<String>,
     /// `None` for the layer's finest.
     pub(crate) level: Option<u8>,
+    /// Metres a pixel, where these were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resolution: Option<f64>,
+    #[serde(default)]
+    pub(crate) projection: Projection,
 }
 
 /// The configuration of a directory: it grows with every run that adds something.
@@ -185,8 +197,11 @@ impl Archive {
             && wanted.iter().all(|w| {
                 let failed = failures.iter().any(|failure| failure.tile.layer == w.layer);
                 let fetched = |old: &Wanted| {
-                    let same_times = old.from.is_none() || (&old.from, &old.to) == (&w.from, &w.to);
-                    old.layer == w.layer && old.bbox == w.bbox && old.level == w.level && same_times
+                    let same_times = old.from.is_none()
+                        || (&old.from, &old.to, &old.times) == (&w.from, &w.to, &w.times);
+                    let blank =
+                        |w: &Wanted| Wanted { from: None, to: None, times: None, ..w.clone() };
+                    blank(old) == blank(w) && same_times
                 };
                 !failed && self.contents.requests.iter().any(fetched)
             }))
@@ -319,7 +334,11 @@ pub(crate) fn native_path(
     media_type: &str,
 ) -> String {
     let time = time_in_paths(time);
-    let ending = if media_type == "image/png" { "png" } else { "jpg" };
+    let ending = match media_type {
+        "image/png" => "png",
+        "image/tiff" => "tif",
+        _ => "jpg",
+    };
     format!("native/{layer}/{time}/{matrix_set}/{level}/{row}_{column}.{ending}")
 }
 

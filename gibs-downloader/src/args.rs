@@ -6,11 +6,12 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use curator_cli::{Builtin, Common, Failure, Outcome, Program};
 use curator_core::doctor::Check;
-use curator_core::grid::{Level, Resolution};
-use curator_core::{BBox, Context};
+use curator_core::{Context, Projection};
 
+use crate::catalogue::Filter;
 use crate::product_args::{self, AnimateArgs, MosaicArgs, ValuesArgs};
-use crate::{doctor, endpoint, estimate, fetch, layers, text};
+use crate::selection::{Selection, SourceArgs};
+use crate::{detail, doctor, endpoint, estimate, fetch, layers, text};
 
 /// Plan and download satellite imagery from NASA GIBS.
 #[derive(Debug, clap::Parser)]
@@ -39,7 +40,8 @@ enum Command {
     args_conflicts_with_subcommands = true,
     after_help = "Examples:
   gibs-downloader layers modis terra true color
-  gibs-downloader layers sea ice --limit 50
+  gibs-downloader layers sea ice --projection 3413 --date 2020-09-12
+  gibs-downloader layers --period monthly --format png --resolution 1km
   gibs-downloader layers show MODIS_Terra_CorrectedReflectance_TrueColor
 
 The catalogue is the service's own, asked for once a day; offline, the one built in."
@@ -53,7 +55,36 @@ struct LayersArgs {
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
     #[command(flatten)]
-    service: Service,
+    filter: FilterArgs,
+    #[command(flatten)]
+    service: Described,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Only layers")]
+struct FilterArgs {
+    /// In this projection: 4326, 3857, 3413 or 3031
+    #[arg(long, visible_alias = "crs", value_name = "EPSG")]
+    projection: Option<Projection>,
+    /// Of this period: P8D, daily, monthly, yearly, subdaily, static …
+    #[arg(long, value_name = "PERIOD")]
+    period: Option<String>,
+    /// Whose finest level is about so much a pixel
+    #[arg(long, value_name = "SIZE", value_parser = detail::parse_metres)]
+    resolution: Option<f64>,
+    /// Served as jpeg, png or vector
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// With a picture of this day or time
+    #[arg(long, value_name = "DATE")]
+    date: Option<String>,
+}
+
+impl From<FilterArgs> for Filter {
+    fn from(args: FilterArgs) -> Self {
+        let FilterArgs { projection, period, resolution, format, date } = args;
+        Self { projection, period, resolution, format, date }
+    }
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -63,8 +94,11 @@ enum LayersCommand {
         /// Its id, its title, or words that only it has
         #[arg(required = true)]
         name: Vec<String>,
+        /// On the map of this projection
+        #[arg(long, visible_alias = "crs", value_name = "EPSG")]
+        projection: Option<Projection>,
         #[command(flatten)]
-        service: Service,
+        service: Described,
     },
 }
 
@@ -84,40 +118,54 @@ pub(crate) struct Service {
     pub(crate) offline: bool,
 }
 
+#[derive(Debug, clap::Args)]
+struct Described {
+    #[command(flatten)]
+    service: Service,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+impl Described {
+    /// The service whose catalogue is meant.
+    fn into_service(self, projection: Option<Projection>) -> Result<layers::Service, crate::Error> {
+        Ok(layers::Service {
+            source: self.source.source()?,
+            endpoint: self.service.endpoint,
+            offline: self.service.offline,
+            projection: projection.unwrap_or_default(),
+        })
+    }
+}
+
 /// Download the tiles of a layer, an area and a time
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gibs-downloader fetch MODIS_Terra_CorrectedReflectance_TrueColor \\
       --bbox=-18,-9,0,9 --from 2020-09-12 --to 2020-09-13 -o scenes/
-  gibs-downloader fetch \"modis terra true color\" --bbox=177,-20,-178,-15 \\
-      --from 2020-09-12 --resolution 1km -o fiji/ --dry-run
+  gibs-downloader fetch \"modis terra true color\" --point=-16.5,28.3 --radius 100 \\
+      --from 2015-01-01 --to 2020-12-31 --months 6-8 --every 3 --resolution 1km -o tenerife/ --dry-run
+  gibs-downloader fetch viirs --projection arctic --region svalbard.geojson --dates 2020-07-01,2020-08-01 -o ice/
+  gibs-downloader fetch --worldview 'https://worldview.earthdata.nasa.gov/?v=-30,10,0,40&l=…&t=2020-09-12' -o view/
+  gibs-downloader fetch osm --source xyz 'https://tile.example.org/{z}/{x}/{y}.png' --level 8 --bbox=5,45,6,46 -o map/
+  gibs-downloader fetch --source folder pictures/ -o scenes/
 
 The same command again continues, or tries again what failed; another date or area is added.
 Exit codes: 0 done, 1 failed, 2 usage, 3 some tiles failed (see failures.jsonl), 130 interrupted.
 Please credit the imagery: We acknowledge the use of imagery provided by services from NASA's Global
 Imagery Browse Services (GIBS), part of NASA's Earth Science Data and Information System (ESDIS).")]
 struct FetchArgs {
-    /// Layers: an id, a title, or quoted words that only one layer has
-    #[arg(required = true, value_name = "LAYER", value_parser = NonEmptyStringValueParser::new())]
+    /// Layers: an id, a title, or quoted words that only one layer has; `modis` and `viirs` are true colour
+    #[arg(value_name = "LAYER", value_parser = NonEmptyStringValueParser::new())]
     layers: Vec<String>,
-    /// Area in degrees; west greater than east crosses the antimeridian
-    #[arg(long, value_name = "W,S,E,N", allow_hyphen_values = true)]
-    bbox: BBox,
-    /// First day (2020-09-12) or time (2020-09-12T10:00:00Z), UTC
-    #[arg(long, value_name = "DATE")]
-    from: Option<String>,
-    /// Last day or time [default: that of `--from`]
-    #[arg(long, value_name = "DATE", requires = "from")]
-    to: Option<String>,
+    /// The same, for `--config`
+    #[arg(long = "layer", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    more_layers: Vec<String>,
+    #[command(flatten)]
+    selection: Selection,
     /// The `scenes/` directory
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// Nominal resolution: 15.625m, 31.25m, 250m, 500m, 1km, 2km, 16km [default: the layer's finest]
-    #[arg(long, value_name = "NAME")]
-    resolution: Option<Resolution>,
-    /// Zoom level, another way to say the resolution
-    #[arg(long, value_name = "Z", value_parser = clap::value_parser!(u8).range(0..=12))]
-    level: Option<u8>,
     /// Requests at a time
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=500))]
     concurrency: u16,
@@ -149,26 +197,24 @@ struct FetchArgs {
     service: Service,
 }
 
-impl From<FetchArgs> for fetch::Config {
-    fn from(args: FetchArgs) -> Self {
-        let to = args.to.or_else(|| args.from.clone());
-        Self {
-            layers: args.layers,
-            bbox: args.bbox,
-            dates: args.from.zip(to),
-            level: args.level.map(Level),
-            resolution: args.resolution,
-            output: args.output,
-            endpoint: args.service.endpoint,
-            concurrency: args.concurrency.into(),
-            retries: args.retries,
-            connect_timeout: Duration::from_secs(args.connect_timeout),
-            stall_timeout: Duration::from_secs(args.stall_timeout),
-            offline: args.service.offline,
-            yes: args.yes,
-            retry_failed: args.retry_failed,
-            force: args.force,
-        }
+impl FetchArgs {
+    /// What is valid of it, and what to tell the user about it.
+    fn into_config(self) -> Result<(fetch::Config, Option<String>), crate::Error> {
+        let layers = [self.layers, self.more_layers].concat();
+        let base = fetch::Config {
+            output: self.output,
+            endpoint: self.service.endpoint,
+            concurrency: self.concurrency.into(),
+            retries: self.retries,
+            connect_timeout: Duration::from_secs(self.connect_timeout),
+            stall_timeout: Duration::from_secs(self.stall_timeout),
+            offline: self.service.offline,
+            yes: self.yes,
+            retry_failed: self.retry_failed,
+            force: self.force,
+            ..fetch::Config::default()
+        };
+        self.selection.into_config(layers, base)
     }
 }
 
@@ -191,11 +237,11 @@ impl Program for Cli {
     fn run(self, context: &Context) -> Result<Outcome, Failure> {
         match self.command {
             Command::Layers(LayersArgs {
-                show: Some(LayersCommand::Show { name, service }),
+                show: Some(LayersCommand::Show { name, projection, service }),
                 ..
             }) => {
-                let detail =
-                    layers::show(&name.join(" "), &service.endpoint, service.offline, context)?;
+                let service = service.into_service(projection)?;
+                let detail = layers::show(&name.join(" "), &service, context)?;
                 Ok(Outcome::new(&detail, detail.to_text()))
             }
             Command::Layers(args) => {
@@ -203,8 +249,8 @@ impl Program for Cli {
                     &layers::Config {
                         words: args.words.join(" "),
                         limit: args.limit,
-                        endpoint: args.service.endpoint,
-                        offline: args.service.offline,
+                        service: args.service.into_service(args.filter.projection)?,
+                        filter: args.filter.into(),
                     },
                     context,
                 )?;
@@ -212,7 +258,10 @@ impl Program for Cli {
             }
             Command::Fetch(args) => {
                 let (dry_run, values) = (args.dry_run, args.values);
-                let config = fetch::Config::from(args);
+                let (config, note) = args.into_config()?;
+                if let Some(note) = note {
+                    context.progress.warn(&note);
+                }
                 if dry_run {
                     let estimate = estimate::estimate(&config, context)?;
                     return Ok(Outcome::new(&estimate, text::estimate(&estimate)));

@@ -2,7 +2,6 @@
 //! of it is empty?
 
 use curator_core::Raster;
-use curator_core::grid::TILE_SIZE;
 use curator_core::raster::media_type;
 
 use crate::trouble::{Exception, Trouble};
@@ -29,6 +28,7 @@ pub(crate) fn inspect(
     content_type: &str,
     body: &[u8],
     expected: &str,
+    size: (u32, u32),
 ) -> Result<Inspected, Trouble> {
     if body.is_empty() {
         return Err(Trouble::Empty);
@@ -39,11 +39,13 @@ pub(crate) fn inspect(
     let kind = |found: &str| Trouble::Kind { expected: expected.into(), found: found.into() };
     let declared = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let declared = if declared == "image/jpg" { "image/jpeg" } else { &declared };
-    if !declared.is_empty() && declared != expected {
+    // Stores of files say no more than that it is bytes.
+    let says = !matches!(declared, "" | "application/octet-stream" | "binary/octet-stream");
+    if says && !expected.is_empty() && declared != expected {
         return Err(kind(declared));
     }
     let media_type = match media_type(body) {
-        Some(found) if found == expected => found,
+        Some(found) if found == expected || expected.is_empty() => found,
         Some(found) => return Err(kind(found)),
         None => return Err(kind("no image")),
     };
@@ -53,10 +55,10 @@ pub(crate) fn inspect(
         .map_err(|e| damaged(&e))?
         .into_dimensions()
         .map_err(|e| damaged(&e))?;
-    if (width, height) != (TILE_SIZE, TILE_SIZE) {
-        return Err(Trouble::Size(width, height));
+    if (width, height) != size {
+        return Err(Trouble::Size { found: (width, height), expected: size });
     }
-    let pixels = (TILE_SIZE * TILE_SIZE) as f32;
+    let pixels = width as f32 * height as f32;
     if media_type == "image/png" {
         let image = image::load_from_memory_with_format(body, image::ImageFormat::Png)
             .map_err(|e| damaged(&e))?;
@@ -82,22 +84,24 @@ pub(crate) fn inspect(
 mod tests {
     use super::*;
 
+    const SIZE: (u32, u32) = (512, 512);
+
     fn tile(color: [u8; 3]) -> Raster {
-        Raster::filled(TILE_SIZE, TILE_SIZE, &color)
+        Raster::filled(512, 512, &color)
     }
 
     #[test]
     fn a_good_tile_is_accepted_and_its_emptiness_measured() {
         let jpeg = tile([10, 40, 90]).to_jpeg(80).unwrap();
-        let good = inspect("image/jpeg", &jpeg, "image/jpeg").unwrap();
+        let good = inspect("image/jpeg", &jpeg, "image/jpeg", SIZE).unwrap();
         assert_eq!((good.media_type, good.empty_share), ("image/jpeg", 0.0));
         let black = tile([0, 0, 0]).to_jpeg(80).unwrap();
-        assert_eq!(inspect("image/jpeg", &black, "image/jpeg").unwrap().empty_share, 1.0);
+        assert_eq!(inspect("image/jpeg", &black, "image/jpeg", SIZE).unwrap().empty_share, 1.0);
         let mut half = image::RgbaImage::from_pixel(512, 512, image::Rgba([9, 9, 9, 255]));
         half.enumerate_pixels_mut().filter(|(x, ..)| *x < 256).for_each(|(.., p)| p[3] = 0);
         let mut png = std::io::Cursor::new(Vec::new());
         half.write_to(&mut png, image::ImageFormat::Png).unwrap();
-        let good = inspect("image/png", png.get_ref(), "image/png").unwrap();
+        let good = inspect("image/png", png.get_ref(), "image/png", SIZE).unwrap();
         assert_eq!(good.empty_share, 0.5);
     }
 
@@ -107,7 +111,9 @@ mod tests {
         let small = Raster::filled(256, 256, &[1, 2, 3]).to_jpeg(80).unwrap();
         let png = tile([1, 2, 3]).to_png().unwrap();
         let kind = |content_type: &str, body: &[u8]| {
-            inspect(content_type, body, "image/jpeg").err().map_or(String::new(), |t| t.kind())
+            inspect(content_type, body, "image/jpeg", SIZE)
+                .err()
+                .map_or(String::new(), |t| t.kind())
         };
         assert_eq!(kind("image/jpeg", &jpeg), "");
         assert_eq!(kind("", &jpeg), "");

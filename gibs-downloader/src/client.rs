@@ -19,6 +19,9 @@ const USER_AGENT: &str = concat!("gibs-downloader/", env!("CARGO_PKG_VERSION"), 
 /// No tile is larger; a body that goes on is cut off.
 const LARGEST_TILE: u64 = 16 << 20;
 
+/// A picture on this machine may be as large as readers of scenes take.
+const LARGEST_PICTURE: u64 = 64 << 20;
+
 /// Capabilities are about 5 MB a projection.
 const LARGEST_DOCUMENT: u64 = 128 << 20;
 
@@ -96,6 +99,11 @@ impl Client {
     /// # Errors
     /// [`Trouble`] of the connection and of statuses.
     pub(crate) async fn document(&self, url: &str, etag: &str) -> Result<Fetched, Trouble> {
+        if let Some(path) = local(url) {
+            let body = read_file(&path, LARGEST_DOCUMENT).await?.ok_or_else(|| not_there(&path))?;
+            let text = String::from_utf8_lossy(&body).into_owned();
+            return Ok(Fetched::New { text, etag: String::new() });
+        }
         let mut request = self.http.get(url);
         if !etag.is_empty() {
             request = request.header(IF_NONE_MATCH, etag);
@@ -128,6 +136,10 @@ impl Client {
     /// # Errors
     /// [`Trouble`] of the connection and of statuses; the body is not looked into.
     pub(crate) async fn tile(&self, url: &str) -> Result<Option<Answer>, Trouble> {
+        if let Some(path) = local(url) {
+            let body = read_file(&path, LARGEST_PICTURE).await?;
+            return Ok(body.map(|body| Answer { headers: HeaderMap::new(), body }));
+        }
         let response = self.http.get(url).send().await.map_err(|e| self.trouble(&e))?;
         match response.status() {
             StatusCode::OK => {
@@ -219,6 +231,30 @@ impl Client {
             _ => Trouble::Connection(innermost(error)),
         }
     }
+}
+
+/// The path of a `file:` URL.
+fn local(url: &str) -> Option<std::path::PathBuf> {
+    if !url.starts_with("file:") {
+        return None;
+    }
+    reqwest::Url::parse(url).ok()?.to_file_path().ok()
+}
+
+fn not_there(path: &std::path::Path) -> Trouble {
+    Trouble::Connection(format!("`{}` does not exist", path.display()))
+}
+
+/// A file's bytes; `None` when it is not there.
+async fn read_file(path: &std::path::Path, largest: u64) -> Result<Option<Vec<u8>>, Trouble> {
+    let failed = |e: std::io::Error| Trouble::Connection(format!("`{}`: {e}", path.display()));
+    match tokio::fs::metadata(path).await {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(failed(e)),
+        Ok(about) if about.len() > largest => return Err(Trouble::TooLarge(largest)),
+        Ok(_) => {}
+    }
+    tokio::fs::read(path).await.map(Some).map_err(failed)
 }
 
 /// A header's value, empty when it is missing or no text.

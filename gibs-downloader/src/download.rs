@@ -255,7 +255,8 @@ async fn keep(
     let (shared, request) = (shared.clone(), request.clone());
     let kept = tokio::task::spawn_blocking(move || {
         let content_type = header(&answer.headers, "content-type");
-        let good = inspect(&content_type, &answer.body, &request.target.media_type)?;
+        let target = &request.target;
+        let good = inspect(&content_type, &answer.body, &target.media_type, target.matrix.tile)?;
         let tile = describe(&request, &answer, good.media_type, good.empty_share)?;
         let thumbnail = shared
             .thumbnails_wanted

@@ -46,12 +46,14 @@ pub enum Error {
         /// Its media type.
         format: String,
     },
-    /// A layer without tiles in EPSG:4326.
-    #[error("`{layer}` is not in EPSG:4326, only in EPSG:{}", .projections.join(", EPSG:"))]
+    /// A layer without tiles in the projection.
+    #[error("`{layer}` is not in {asked}, only in {}", .projections.join(", "))]
     Projection {
         /// The layer.
         layer: String,
-        /// EPSG codes it is in.
+        /// The projection asked for.
+        asked: curator_core::Projection,
+        /// Projections it is in.
         projections: Vec<String>,
     },
     /// The snapshot does not say in which format and tile matrix set a layer is.
@@ -61,28 +63,74 @@ pub enum Error {
         layer: String,
     },
     /// More detail than the layer has.
-    #[error("`{layer}` has levels 0 to {finest} (`{matrix_set}`), not {asked}")]
+    #[error(
+        "`{layer}` has no {asked}: its finest is {resolution}, level {finest} of `{matrix_set}`"
+    )]
     TooFine {
         /// The layer.
         layer: String,
-        /// The level asked for.
-        asked: u8,
-        /// The layer's finest.
+        /// The level or resolution asked for.
+        asked: String,
+        /// The layer's finest level.
         finest: u8,
+        /// The name of its resolution.
+        resolution: String,
         /// Its tile matrix set.
         matrix_set: String,
     },
     /// No time of the layer falls into the dates asked for.
-    #[error("`{layer}` has nothing from {from} to {to}; it has {has}")]
+    #[error("`{layer}` has nothing at {asked}; it has {ranges}")]
     NoTimes {
         /// The layer.
         layer: String,
-        /// First instant asked for.
-        from: String,
-        /// Last instant asked for.
-        to: String,
+        /// What was asked for.
+        asked: String,
         /// The layer's ranges, shortened.
-        has: String,
+        ranges: String,
+    },
+    /// No area was given.
+    #[error("no area is given")]
+    NoArea,
+    /// No layer was given.
+    #[error("no layer is given")]
+    NoLayer,
+    /// A region cannot be read.
+    #[error("the region `{path}` cannot be used: {reason}")]
+    Region {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A link is no Worldview permalink.
+    #[error("`{link}` is no link of Worldview: {reason}")]
+    Worldview {
+        /// The link, shortened.
+        link: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A STAC source cannot be read.
+    #[error("the STAC of {url} cannot be read: {reason}")]
+    Stac {
+        /// The document.
+        url: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A source has pictures, but none that is wanted.
+    #[error("none of {found} georeferenced pictures lies in the area and dates asked for")]
+    NoPictures {
+        /// Pictures with a place.
+        found: usize,
+    },
+    /// A grid's name stands for two grids.
+    #[error("`{name}` is another grid in `{path}` than at the service now")]
+    OtherGrid {
+        /// Matrix set and level.
+        name: String,
+        /// The directory.
+        path: PathBuf,
     },
     /// A layer with times was asked for without dates.
     #[error("`{layer}` changes with time; `--from` is missing")]
@@ -230,9 +278,27 @@ impl Diagnose for Error {
             Self::Untold { .. } => {
                 "go online and leave `--offline` away: the service's capabilities say it".into()
             }
-            Self::TooFine { finest, .. } => {
-                format!("leave `--level` and `--resolution` away for the finest, {finest}")
+            Self::TooFine { .. } => "leave `--level` and `--resolution` away for the finest".into(),
+            Self::NoArea => {
+                "add `--bbox W,S,E,N`, `--point LON,LAT --radius KM`, `--region FILE`, \
+                             `--worldview URL` or `--globe`"
+                    .into()
             }
+            Self::NoLayer => {
+                "name one; search the catalogue: `gibs-downloader layers WORDS…`".into()
+            }
+            Self::Region { .. } => {
+                "give a GeoJSON file with polygons in degrees, the longitude first".into()
+            }
+            Self::Worldview { .. } => "copy the address of the page, such as \
+                 https://worldview.earthdata.nasa.gov/?v=-30,10,0,40&t=2020-09-12&l=…"
+                .into(),
+            Self::Stac { .. } => {
+                "give the address of a search service, collection, item collection or catalogue"
+                    .into()
+            }
+            Self::NoPictures { .. } => "widen the area or the dates, or leave them away".into(),
+            Self::OtherGrid { .. } => "choose another `--output`".into(),
             Self::NoTimes { layer, .. } => {
                 format!("see its dates: `gibs-downloader layers show {layer}`")
             }
@@ -253,7 +319,6 @@ impl Diagnose for Error {
             Self::NothingThere { .. } => {
                 "see the layer's dates: `gibs-downloader layers show LAYER`".into()
             }
-            Self::Projection { .. } => "only EPSG:4326 is downloaded".into(),
             Self::NoScene { .. } => "choose with `--layer`, `--from`, `--to` and `--level`".into(),
             Self::OneFile { .. } => "give a folder as `--output`, or choose one scene with \
                                      `--layer`, `--from`, `--to` and `--level`"
@@ -269,6 +334,7 @@ impl Diagnose for Error {
                 .into(),
             Self::Colormap { .. } => "give another one with `--colormap FILE`".into(),
             Self::Movie { .. } => "try another `--size`, or `.gif` or `.webp`".into(),
+            Self::Projection { .. } => "choose one of these with `--projection`".into(),
             Self::Busy { .. } => "wait for it to end, or choose another `--output`".into(),
         })
     }
@@ -284,6 +350,12 @@ impl Diagnose for Error {
             | Self::TooFine { .. }
             | Self::NoTimes { .. }
             | Self::NoDates { .. }
+            | Self::NoArea
+            | Self::NoLayer
+            | Self::Region { .. }
+            | Self::Worldview { .. }
+            | Self::NoPictures { .. }
+            | Self::OtherGrid { .. }
             | Self::Bulk { .. }
             | Self::NoScene { .. }
             | Self::OneFile { .. }

@@ -5,10 +5,9 @@ use std::collections::HashSet;
 use curator_core::Context;
 use serde::Serialize;
 
-use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::fetch::{Config, open, runtime};
-use crate::plan::Job;
+use crate::plan::{Address, Job};
 use crate::prepare::{count, prepare};
 
 /// What GIBS calls a bulk download: more tiles than this in a day want notice.
@@ -55,8 +54,10 @@ pub struct PlannedLayer {
     pub first: String,
     /// The last of them.
     pub last: String,
-    /// Tiles of one time.
+    /// Tiles of one time; of pictures, which differ from time to time, the most.
     pub tiles: u64,
+    /// Tiles of all times.
+    pub total: u64,
 }
 
 /// Says what a run would do, and writes nothing.
@@ -64,7 +65,7 @@ pub struct PlannedLayer {
 /// # Errors
 /// Those of [`crate::fetch::run`] before the first tile.
 pub fn estimate(config: &Config, context: &Context) -> Result<Estimate> {
-    let endpoint = Endpoint::parse(&config.endpoint)?;
+    let endpoint = config.service()?;
     let archive = open(config, &endpoint)?;
     let prepared = runtime()?.block_on(prepare(config, endpoint, context))?;
     let settled =
@@ -91,14 +92,34 @@ pub fn estimate(config: &Config, context: &Context) -> Result<Estimate> {
 
 /// The plan in numbers, layer by layer.
 pub(crate) fn planned_layers(jobs: &[Job]) -> Vec<PlannedLayer> {
-    let one = |job: &Job| PlannedLayer {
-        layer: job.layer.layer.clone(),
-        matrix_set: job.layer.matrix_set.clone(),
-        level: job.layer.level,
-        times: job.times.len(),
-        first: job.times.first().map(ToString::to_string).unwrap_or_default(),
-        last: job.times.last().map(ToString::to_string).unwrap_or_default(),
-        tiles: job.tiles.len(),
-    };
-    jobs.iter().map(one).collect()
+    let mut layers: Vec<PlannedLayer> = Vec::new();
+    for job in jobs {
+        let target = &job.layer;
+        let ends = (job.times.first(), job.times.last());
+        let one = PlannedLayer {
+            layer: target.layer.clone(),
+            matrix_set: target.matrix_set.clone(),
+            level: target.level,
+            times: job.times.len(),
+            first: ends.0.map(ToString::to_string).unwrap_or_default(),
+            last: ends.1.map(ToString::to_string).unwrap_or_default(),
+            tiles: job.tiles.len(),
+            total: job.len(),
+        };
+        // Pictures are a job for each time and grid.
+        let listed = matches!(target.address, Address::Listed(_));
+        match layers.last_mut().filter(|last| listed && last.layer == one.layer) {
+            Some(last) => {
+                last.times += usize::from(last.last != one.last);
+                last.last = one.last;
+                last.tiles = last.tiles.max(one.tiles);
+                last.total += one.total;
+                if last.matrix_set != one.matrix_set {
+                    last.matrix_set = "several grids".into();
+                }
+            }
+            None => layers.push(one),
+        }
+    }
+    layers
 }

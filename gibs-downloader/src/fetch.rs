@@ -4,37 +4,48 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use curator_core::grid::{Level, Resolution};
-use curator_core::{BBox, Context};
+use curator_core::{Context, Projection};
 use serde::Serialize;
 
 use crate::archive::{Archive, Resumed, Wanted};
+use crate::area::Area;
 use crate::colormap_file;
+use crate::dates::Typed;
+use crate::detail::Detail;
 use crate::download::{Tally, download};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{self, Endpoint};
 use crate::error::{Error, Result};
 use crate::estimate::{BULK, PlannedLayer, planned_layers};
 use crate::finish::{Totals, finish};
 use crate::journal::{Entry, Journal};
 use crate::plan::Job;
-use crate::prepare::{Prepared, count, level, prepare};
+use crate::prepare::{Prepared, count, prepare, wanted};
+use crate::source::Source;
 
 /// A run of `fetch`, valid.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Layers by id, title or words.
     pub layers: Vec<String>,
-    /// The area.
-    pub bbox: BBox,
-    /// First and last day or instant, as `2020-09-12` or `2020-09-12T10:00:00Z`.
-    pub dates: Option<(String, String)>,
-    /// Zoom level; the layer's finest when neither this nor a resolution is given.
-    pub level: Option<Level>,
-    /// Nominal resolution, another way to say the level.
-    pub resolution: Option<Resolution>,
+    /// Where pictures come from.
+    pub source: Source,
+    /// The area; sources that list their pictures may do without.
+    pub area: Option<Area>,
+    /// Days and times.
+    pub dates: Typed,
+    /// The level.
+    pub detail: Detail,
+    /// The projection; EPSG:4326 at GIBS when none is given, elsewhere what the layer has.
+    pub projection: Option<Projection>,
+    /// Leave out layers that cannot be fetched, with a warning, as long as one is left.
+    pub lenient: bool,
+    /// Width and height of the tiles of [`Source::Xyz`] in pixels.
+    pub tile_size: u32,
+    /// The asset of STAC items; the usual one for looking at when none is given.
+    pub asset: Option<String>,
     /// The `scenes/` directory.
     pub output: PathBuf,
-    /// Address of the service.
+    /// Address of GIBS, or of a service with its URL layout.
     pub endpoint: String,
     /// Requests at a time, 1 to 500.
     pub concurrency: usize,
@@ -52,6 +63,43 @@ pub struct Config {
     pub retry_failed: bool,
     /// Begin anew.
     pub force: bool,
+}
+
+impl Default for Config {
+    /// Nothing is asked for yet; manners are those of the command line.
+    fn default() -> Self {
+        Self {
+            layers: Vec::new(),
+            source: Source::Gibs,
+            area: None,
+            dates: Typed::default(),
+            detail: Detail::Finest,
+            projection: None,
+            lenient: false,
+            tile_size: 256,
+            asset: None,
+            output: PathBuf::from("scenes"),
+            endpoint: endpoint::OFFICIAL.into(),
+            concurrency: 16,
+            retries: 5,
+            connect_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(30),
+            offline: false,
+            yes: false,
+            retry_failed: false,
+            force: false,
+        }
+    }
+}
+
+impl Config {
+    /// The service that is asked.
+    ///
+    /// # Errors
+    /// [`Error::Endpoint`].
+    pub(crate) fn service(&self) -> Result<Endpoint> {
+        self.source.endpoint(&self.endpoint, self.projection.unwrap_or_default())
+    }
 }
 
 /// What a run did.
@@ -98,10 +146,14 @@ pub struct Report {
 /// When the plan cannot be made, the service stops answering, nothing at all could be fetched, or the
 /// directory cannot be written. Single failures are no error: see [`Report::failed`].
 pub fn run(config: &Config, context: &Context) -> Result<Report> {
-    let endpoint = Endpoint::parse(&config.endpoint)?;
-    if !config.force && open(config, &endpoint)?.has(&as_typed(config))? {
+    let endpoint = config.service()?;
+    let archive = open(config, &endpoint)?;
+    if let (false, Some(wanted)) = (config.force, as_typed(config))
+        && archive.has(&wanted)?
+    {
         return Ok(up_to_date(config));
     }
+    drop(archive);
     let runtime = runtime()?;
     let prepared = runtime.block_on(prepare(config, endpoint, context))?;
     let _lock = Archive::lock(&config.output)?;
@@ -197,9 +249,9 @@ fn commonest_reason(failures: &[crate::archive::Failure]) -> Option<String> {
 
 /// The directory as it stands; with `--force`, as if it were empty.
 pub(crate) fn open(config: &Config, endpoint: &Endpoint) -> Result<Archive> {
-    match Archive::open(&config.output, endpoint.host()) {
+    match Archive::open(&config.output, &endpoint.name()) {
         Err(Error::Core(curator_core::Error::OtherConfig { .. })) if config.force => {
-            Ok(Archive::empty(&config.output, endpoint.host()))
+            Ok(Archive::empty(&config.output, &endpoint.name()))
         }
         other => other,
     }
@@ -209,20 +261,11 @@ fn up_to_date(config: &Config) -> Report {
     Report { output: config.output.clone(), up_to_date: true, ..Report::default() }
 }
 
-/// What is wanted, if the names are ids: enough to see that there is nothing to do.
-fn as_typed(config: &Config) -> Vec<Wanted> {
-    let level = level(config).ok().flatten();
-    config
-        .layers
-        .iter()
-        .map(|layer| Wanted {
-            layer: layer.clone(),
-            bbox: config.bbox,
-            from: config.dates.clone().map(|dates| dates.0),
-            to: config.dates.clone().map(|dates| dates.1),
-            level: level.map(|level| level.0),
-        })
-        .collect()
+/// What is wanted, if the names are ids: enough to see that there is nothing to do. Sources that list their
+/// pictures are asked, since they may have more now.
+fn as_typed(config: &Config) -> Option<Vec<Wanted>> {
+    let names = config.source.has_catalogue() && !config.layers.is_empty();
+    names.then(|| config.layers.iter().map(|layer| wanted(config, layer, true)).collect())
 }
 
 /// What downloads run on: two threads for the network, one a core for decoding.

@@ -160,11 +160,14 @@ fn matrices(
             matrices.insert(name, grids.get(&row.matrix_set, row.level)?);
         }
     }
-    let new = entries.iter().filter_map(|entry| match entry {
-        Entry::Grid(name, matrix) => Some((name.clone(), *matrix)),
-        _ => None,
-    });
-    matrices.extend(new);
+    for entry in entries {
+        let Entry::Grid(name, matrix) = entry else { continue };
+        let known = matrices.entry(name.clone()).or_insert(*matrix);
+        if known != matrix {
+            let path = archive.directory.clone();
+            return Err(crate::Error::OtherGrid { name: name.clone(), path });
+        }
+    }
     Ok(matrices)
 }
 

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use curator_core::Context;
+use curator_core::{Context, Projection};
 use serde::Serialize;
 
-use crate::catalogue::{self, Catalogue, Layer, Origin, Refresh};
+use crate::catalogue::{self, Catalogue, Filter, Layer, Origin, Refresh};
 use crate::client::{Client, Patience};
-use crate::endpoint::Endpoint;
+use crate::detail;
 use crate::error::{Error, Result};
 use crate::prepare::find;
+use crate::source::Source;
 
 /// A catalogue of this age is good enough to look things up in.
 const FRESH: Duration = Duration::from_secs(24 * 3600);
@@ -25,10 +26,23 @@ pub struct Config {
     pub words: String,
     /// Layers shown at most.
     pub limit: usize,
-    /// Address of the service.
+    /// What they must have.
+    pub filter: Filter,
+    /// Whose layers.
+    pub service: Service,
+}
+
+/// A service that describes its layers.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// GIBS, or another service with a catalogue.
+    pub source: Source,
+    /// Address of GIBS.
     pub endpoint: String,
     /// Use the catalogue at hand.
     pub offline: bool,
+    /// The projection whose capabilities are read.
+    pub projection: Projection,
 }
 
 /// What a search found.
@@ -49,7 +63,7 @@ struct Shown {
     format: Option<String>,
     /// Whether `fetch` can take it.
     imagery: bool,
-    projections: Vec<String>,
+    projections: Vec<Projection>,
     periods: Vec<String>,
     dates: String,
     score: f64,
@@ -59,7 +73,22 @@ struct Shown {
 #[derive(Debug, Clone, Serialize)]
 pub struct Detail {
     origin: Origin,
+    /// Its grids, a projection each, where they are known.
+    grids: Vec<Grid>,
+    /// A command line that fetches a little of it; `None` for what cannot be fetched.
+    example: Option<String>,
     layer: Layer,
+}
+
+/// The grid of a layer in a projection.
+#[derive(Debug, Clone, Serialize)]
+struct Grid {
+    projection: Projection,
+    /// Of the finest level, by its name.
+    resolution: String,
+    /// Number of the finest level.
+    finest: u8,
+    matrix_set: String,
 }
 
 /// Searches the catalogue.
@@ -67,9 +96,15 @@ pub struct Detail {
 /// # Errors
 /// When the service is not the official one and cannot describe itself.
 pub fn run(config: &Config, context: &Context) -> Result<Report> {
-    let catalogue = open(&config.endpoint, config.offline, context)?;
-    let found = catalogue::search(&catalogue, &config.words);
-    let layers = found.iter().take(config.limit).map(|found| shown(found.layer, found.score));
+    config.filter.check()?;
+    let catalogue = open(&config.service, context)?;
+    let mut found = catalogue::search(&catalogue, &config.words);
+    found.retain(|found| config.filter.fits(&catalogue, found.layer));
+    let projection = config.service.projection;
+    let layers = found
+        .iter()
+        .take(config.limit)
+        .map(|found| shown(&catalogue, projection, found.layer, found.score));
     Ok(Report { origin: catalogue.origin.clone(), found: found.len(), layers: layers.collect() })
 }
 
@@ -77,15 +112,60 @@ pub fn run(config: &Config, context: &Context) -> Result<Report> {
 ///
 /// # Errors
 /// When no layer, or more than one, fits the name.
-pub fn show(name: &str, endpoint: &str, offline: bool, context: &Context) -> Result<Detail> {
-    let catalogue = open(endpoint, offline, context)?;
+pub fn show(name: &str, service: &Service, context: &Context) -> Result<Detail> {
+    let catalogue = open(service, context)?;
     let layer = find(&catalogue, name)?.clone();
-    Ok(Detail { origin: catalogue.origin, layer })
+    let grids = Projection::ALL
+        .into_iter()
+        .chain(layer.tilings.keys().copied().filter(|p| !Projection::ALL.contains(p)))
+        .filter_map(|projection| {
+            let set = catalogue.matrix_set(&layer, projection)?;
+            let resolution = detail::name(set.metres());
+            Some(Grid { projection, resolution, finest: set.finest(), matrix_set: set.name })
+        })
+        .collect();
+    let example = example(&layer, service);
+    Ok(Detail { origin: catalogue.origin, grids, example, layer })
 }
 
-fn open(endpoint: &str, offline: bool, context: &Context) -> Result<Catalogue> {
-    let endpoint = Endpoint::parse(endpoint)?;
-    let refresh = match (offline, endpoint.is_loopback()) {
+/// A command line that fetches a little of a layer.
+fn example(layer: &Layer, service: &Service) -> Option<String> {
+    if layer.is_vector() {
+        return None;
+    }
+    let day = layer.times.iter().map(|range| range.end).max();
+    let from = match day {
+        Some(day) if layer.is_subdaily() => {
+            format!(" --from {}", crate::times::name(day, true))
+        }
+        Some(day) => format!(" --from {}", day.date()),
+        None => String::new(),
+    };
+    let source = match &service.source {
+        Source::Wmts(url) => format!(" --source wmts '{url}'"),
+        _ => String::new(),
+    };
+    let (area, map) = match layer.projections.iter().find(|p| !p.is_polar()) {
+        Some(_) => ("--bbox=-18,27,-13,30", String::new()),
+        None if layer.projections == [Projection::Antarctic] => {
+            ("--point=0,-75 --radius 200", " --projection 3031".into())
+        }
+        None => ("--point=16,78 --radius 200", " --projection 3413".into()),
+    };
+    Some(format!("gibs-downloader fetch {}{source} {area}{map}{from} -o scenes/", layer.id))
+}
+
+fn open(service: &Service, context: &Context) -> Result<Catalogue> {
+    if !service.source.has_catalogue() {
+        return Err(curator_core::Error::Setting {
+            name: "source",
+            found: "without a catalogue".into(),
+            expected: "`wmts URL`, or none for GIBS".into(),
+        }
+        .into());
+    }
+    let endpoint = service.source.endpoint(&service.endpoint, service.projection)?;
+    let refresh = match (service.offline, endpoint.is_loopback()) {
         (true, _) => Refresh::Never,
         (false, true) => Refresh::After(Duration::ZERO),
         (false, false) => Refresh::After(FRESH),
@@ -98,11 +178,12 @@ fn open(endpoint: &str, offline: bool, context: &Context) -> Result<Catalogue> {
         .block_on(catalogue::open(&client, refresh, context))
 }
 
-fn shown(layer: &Layer, score: f64) -> Shown {
+fn shown(catalogue: &Catalogue, projection: Projection, layer: &Layer, score: f64) -> Shown {
+    let set = catalogue.matrix_set(layer, projection);
     Shown {
         id: layer.id.clone(),
         title: layer.title.clone(),
-        resolution: layer.matrix_set.clone(),
+        resolution: set.map(|set| detail::name(set.metres())),
         format: layer.format.clone(),
         imagery: !layer.is_vector(),
         projections: layer.projections.clone(),
@@ -180,23 +261,43 @@ impl Detail {
     #[must_use]
     pub fn to_text(&self) -> String {
         let layer = &self.layer;
-        let finest = match layer.resolution() {
-            Some(resolution) => format!("{resolution} (levels 0 to {})", resolution.level().0),
-            None => "unknown; the service's capabilities say it".into(),
-        };
-        let format =
-            layer.format.as_deref().unwrap_or("unknown; the service's capabilities say it");
+        let unknown = "unknown; the service's capabilities say it";
+        let format = layer.format.as_deref().unwrap_or(unknown);
         let vector = if layer.is_vector() { " (lines and points: cannot be fetched)" } else { "" };
-        let mut text = format!(
-            "{}\n  title        {}\n  resolution   {finest}\n  format       {format}{vector}\n  projections  EPSG:{}\n  dates        {}\n",
-            layer.id,
-            layer.title,
-            layer.projections.join(", EPSG:"),
-            layer.dates(),
-        );
-        for range in &layer.times {
-            text.push_str(&format!("    {range}\n"));
+        let mut text = format!("{}\n", layer.id);
+        let mut fact = |name: &str, value: &str| {
+            if !value.is_empty() {
+                text.push_str(&format!("  {name:<12} {value}\n"));
+            }
+        };
+        fact("title", &layer.title);
+        fact("measures", &layer.measurement);
+        fact("platform", &layer.platform);
+        fact("about", &layer.description);
+        fact("format", &format!("{format}{vector}"));
+        if self.grids.is_empty() {
+            fact("resolution", unknown);
         }
-        text + &format!("  catalogue    {}", origin_in_words(&self.origin))
+        for Grid { projection, resolution, finest, matrix_set } in &self.grids {
+            let grid =
+                format!("{resolution} in {projection}, levels 0 to {finest} of `{matrix_set}`");
+            fact("resolution", &grid);
+        }
+        let others: Vec<String> = layer
+            .projections
+            .iter()
+            .filter(|p| self.grids.iter().all(|grid| grid.projection != **p))
+            .map(ToString::to_string)
+            .collect();
+        fact("also in", &others.join(", "));
+        fact("colormap", layer.colormap.as_deref().unwrap_or_default());
+        fact("legend", layer.legend.as_deref().unwrap_or_default());
+        fact("dates", &layer.dates());
+        for range in &layer.times {
+            fact("", &range.to_string());
+        }
+        fact("catalogue", &origin_in_words(&self.origin));
+        fact("try", self.example.as_deref().unwrap_or_default());
+        text.trim_end().to_string()
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod animate;
 mod archive;
+pub mod area;
 pub mod args;
 mod body;
 mod catalogue;
@@ -16,6 +17,8 @@ mod colormap;
 mod colormap_file;
 mod contact;
 mod credit;
+mod dates;
+mod detail;
 mod doctor;
 mod download;
 mod endpoint;
@@ -36,6 +39,8 @@ mod prepare;
 mod product_args;
 mod pyramid;
 mod recipe;
+mod selection;
+mod source;
 mod stac;
 mod stamp;
 mod text;
@@ -52,3 +57,9 @@ pub use error::Error;
 pub use inverse::Found;
 pub use movie::Container;
 pub use place::Area;
+mod worldview;
+
+pub use catalogue::Filter;
+pub use dates::{Months, Typed};
+pub use detail::Detail;
+pub use source::Source;

@@ -63,6 +63,9 @@ impl Rect {
                 Projection::Arctic | Projection::Antarctic => {
                     Self::within(matrix, &polar_bounds(matrix.projection, bbox))
                 }
+                Projection::Utm { .. } => {
+                    Self::within(matrix, &outline_bounds(matrix.projection, bbox))
+                }
             },
         }
     }
@@ -170,6 +173,28 @@ pub(crate) fn turn(matrix: &TileMatrix) -> Option<u64> {
     let edge = matrix.projection.project(-180.0, 0.0).0;
     let begins = ((matrix.origin.0 - edge) / matrix.pixel.0).abs() < 1e-3;
     (begins && (whole - whole.round()).abs() < 1e-3).then_some(whole.round() as u64)
+}
+
+/// The rectangle of a map of a zone that encloses a box in degrees: extremes lie on its outline.
+fn outline_bounds(projection: Projection, bbox: &BBox) -> Bounds {
+    let width = (bbox.east - bbox.west).rem_euclid(360.0);
+    let outline = (0..=64).flat_map(|i| {
+        let part = f64::from(i) / 64.0;
+        let (lon, lat) = (bbox.west + width * part, bbox.south + (bbox.north - bbox.south) * part);
+        [(lon, bbox.south), (lon, bbox.north), (bbox.west, lat), (bbox.east, lat)]
+    });
+    let nowhere = Bounds {
+        west: f64::INFINITY,
+        south: f64::INFINITY,
+        east: f64::NEG_INFINITY,
+        north: f64::NEG_INFINITY,
+    };
+    outline.map(|(lon, lat)| projection.project(lon, lat)).fold(nowhere, |b, (x, y)| Bounds {
+        west: b.west.min(x),
+        south: b.south.min(y),
+        east: b.east.max(x),
+        north: b.north.max(y),
+    })
 }
 
 /// The rectangle round a box in degrees on a polar map.

@@ -4,16 +4,17 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use curator_core::Context;
-use curator_core::grid::{Level, Resolution};
 
 use crate::archive::{Wanted, is_layer_name};
 use crate::catalogue::{self, Catalogue, Layer, RANGES_LISTED, Refresh, Resolved};
 use crate::client::{Client, Patience};
+use crate::dates::Dates;
+use crate::detail::Detail;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::fetch::Config;
-use crate::plan::{self, Dates, Job};
-use crate::times;
+use crate::plan::{self, Ask, Job};
+use crate::{source, times};
 
 /// Capabilities younger than this are not asked for again.
 const FRESH: Duration = Duration::from_secs(3600);
@@ -39,48 +40,122 @@ pub(crate) async fn prepare(
         stall: config.stall_timeout,
     };
     let client = Client::new(endpoint, patience, context.cancel.clone())?;
+    let (jobs, ids, palettes) = if config.source.has_catalogue() {
+        from_catalogue(config, &client, context).await?
+    } else {
+        let (jobs, left_out) = source::jobs(config, &client).await?;
+        left_out.iter().for_each(|reason| context.progress.warn(&format!("left out: {reason}")));
+        let mut ids: Vec<(String, bool)> =
+            jobs.iter().map(|job| (job.layer.layer.clone(), true)).collect();
+        ids.dedup();
+        (jobs, ids, Vec::new())
+    };
+    let wanted = ids.iter().map(|(layer, timed)| wanted(config, layer, *timed)).collect();
+    Ok(Prepared { client, wanted, jobs, palettes })
+}
+
+/// The jobs of layers that a service describes, their ids with whether they have times, and those of them
+/// that have a colour map.
+async fn from_catalogue(
+    config: &Config,
+    client: &Client,
+    context: &Context,
+) -> Result<(Vec<Job>, Vec<(String, bool)>, Vec<Layer>)> {
     let refresh = match (config.offline, client.endpoint().is_loopback()) {
         (true, _) => Refresh::Never,
         // A server on this machine may be another one every time.
         (false, true) => Refresh::After(Duration::ZERO),
         (false, false) => Refresh::After(FRESH),
     };
-    let catalogue = catalogue::open(&client, refresh, context).await?;
-    let dates = dates(config)?;
-    let level = level(config)?;
-    let (mut jobs, mut wanted, mut palettes) = (Vec::new(), Vec::new(), Vec::new());
+    let dates = Dates::new(&config.dates)?;
+    let area = config.area.as_ref().ok_or(Error::NoArea)?;
+    if config.layers.is_empty() {
+        return Err(Error::NoLayer);
+    }
+    let catalogue = catalogue::open(client, refresh, context).await?;
+    let (mut jobs, mut ids, mut palettes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut last = None;
     for name in &config.layers {
-        let mut layer = find(&catalogue, name)?.clone();
-        if let Some(dates) = &dates {
-            ask_for_older_times(&client, &mut layer, dates, config.offline).await;
-        }
-        let open_end = catalogue.may_be_old();
-        let job =
-            plan::job(&layer, &config.bbox, dates.as_ref(), level, client.endpoint(), open_end)?;
-        wanted.push(Wanted {
-            layer: layer.id.clone(),
-            bbox: config.bbox,
-            from: layer.is_timed().then(|| config.dates.clone().map(|d| d.0)).flatten(),
-            to: layer.is_timed().then(|| config.dates.clone().map(|d| d.1)).flatten(),
-            level: level.map(|level| level.0),
-        });
-        jobs.push(job);
-        if layer.colormap.is_some() {
-            palettes.push(layer);
+        let planned = one(config, client, &catalogue, area, dates.as_ref(), name).await;
+        match planned {
+            Ok((job, layer)) if ids.iter().all(|(id, _)| *id != layer.id) => {
+                ids.push((layer.id.clone(), layer.is_timed()));
+                jobs.push(job);
+                palettes.extend(layer.colormap.is_some().then_some(layer));
+            }
+            // The same layer by another name.
+            Ok(_) => {}
+            Err(error) if config.lenient => {
+                context.progress.warn(&format!("left out: {error}"));
+                last = Some(error);
+            }
+            Err(error) => return Err(error),
         }
     }
-    Ok(Prepared { client, wanted, jobs, palettes })
+    match last {
+        Some(error) if jobs.is_empty() => Err(error),
+        _ => Ok((jobs, ids, palettes)),
+    }
+}
+
+/// The job of one layer, and the layer.
+async fn one(
+    config: &Config,
+    client: &Client,
+    catalogue: &Catalogue,
+    area: &crate::area::Area,
+    dates: Option<&Dates>,
+    name: &str,
+) -> Result<(Job, Layer)> {
+    let mut layer = find(catalogue, name)?.clone();
+    if let Some(dates) = dates {
+        ask_for_older_times(client, &mut layer, dates, config.offline).await;
+    }
+    let projection = projection(config, &layer);
+    let ask = Ask { area, dates, detail: config.detail, projection };
+    Ok((plan::job(&layer, catalogue, &ask, client.endpoint())?, layer))
+}
+
+/// The projection that is asked for. Of services other than GIBS that is, unless one is named, the one that
+/// the layer has.
+fn projection(config: &Config, layer: &Layer) -> curator_core::Projection {
+    match config.projection {
+        Some(projection) => projection,
+        None if config.source == source::Source::Gibs => curator_core::Projection::default(),
+        None => layer.tilings.keys().next().copied().unwrap_or_default(),
+    }
+}
+
+/// What the manifest keeps of a run for a layer.
+pub(crate) fn wanted(config: &Config, layer: &str, timed: bool) -> Wanted {
+    let ends = config.dates.ends().filter(|_| timed);
+    let (level, resolution) = match config.detail {
+        Detail::Finest => (None, None),
+        Detail::Level(level) => (Some(level), None),
+        Detail::Metres(metres) => (None, Some(metres)),
+    };
+    Wanted {
+        layer: layer.into(),
+        bbox: config.area.as_ref().map_or(curator_core::BBox::GLOBE, crate::area::Area::bbox),
+        outline: config.area.as_ref().and_then(crate::area::Area::outline_digest),
+        from: ends.as_ref().map(|ends| ends.0.clone()),
+        to: ends.map(|ends| ends.1),
+        times: config.dates.choice().filter(|_| timed),
+        level,
+        resolution,
+        projection: config.projection.unwrap_or_default(),
+    }
 }
 
 /// Capabilities list the latest ranges only; others are asked for when the dates reach back further.
 async fn ask_for_older_times(client: &Client, layer: &mut Layer, dates: &Dates, offline: bool) {
     let first = layer.times.iter().map(|range| range.start).min();
-    if offline || layer.times.len() < RANGES_LISTED || first.is_none_or(|first| dates.from >= first)
-    {
+    let (from, to) = dates.ends();
+    if offline || layer.times.len() < RANGES_LISTED || first.is_none_or(|first| from >= first) {
         return;
     }
     let day = |instant| times::name(instant, false);
-    match catalogue::ask_domains(client, layer, &day(dates.from), &day(dates.to)).await {
+    match catalogue::ask_domains(client, layer, &day(from), &day(to)).await {
         Ok(ranges) => layer.times.extend(ranges),
         Err(reason) => tracing::warn!("older times of `{}` are not known: {reason}", layer.id),
     }
@@ -106,50 +181,12 @@ pub(crate) fn find<'a>(catalogue: &'a Catalogue, name: &str) -> Result<&'a Layer
     }
 }
 
-fn dates(config: &Config) -> Result<Option<Dates>> {
-    let Some((from, to)) = &config.dates else { return Ok(None) };
-    let refuse = |name, found: &str| curator_core::Error::Setting {
-        name,
-        found: format!("`{found}`"),
-        expected: "a day such as 2020-09-12, or 2020-09-12T10:00:00Z".into(),
-    };
-    let first = times::parse_instant(from).ok_or_else(|| refuse("from", from))?;
-    let last = times::parse_last_instant(to).ok_or_else(|| refuse("to", to))?;
-    if first > last {
-        return Err(curator_core::Error::Setting {
-            name: "from",
-            found: format!("`{from}`"),
-            expected: format!("a time before `--to {to}`"),
-        }
-        .into());
-    }
-    Ok(Some(Dates { from: first, to: last }))
-}
-
-/// The level asked for, by number or by resolution.
-///
-/// # Errors
-/// When both are given and differ.
-pub(crate) fn level(config: &Config) -> Result<Option<Level>> {
-    match (config.level, config.resolution) {
-        (Some(level), Some(resolution)) if resolution.level() != level => {
-            Err(curator_core::Error::Setting {
-                name: "level",
-                found: level.0.to_string(),
-                expected: format!(
-                    "{} for `--resolution {resolution}`; give one of the two",
-                    resolution.level().0
-                ),
-            }
-            .into())
-        }
-        (level, resolution) => Ok(level.or(resolution.map(Resolution::level))),
-    }
-}
-
 /// Requests in a plan, and those of them that are not settled.
 pub(crate) fn count(jobs: &[Job], settled: &HashSet<plan::Key>) -> (u64, u64) {
     let planned = jobs.iter().map(Job::len).sum();
+    if settled.is_empty() {
+        return (planned, planned);
+    }
     let open = jobs.iter().flat_map(Job::requests).filter(|r| !settled.contains(&r.key()));
     (planned, open.count() as u64)
 }

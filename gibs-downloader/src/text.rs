@@ -64,8 +64,13 @@ fn layers(planned: &[PlannedLayer]) -> String {
             (1, first) => first.to_string(),
             (n, first) => format!("{n} times from {first} to {}", layer.last),
         };
-        let PlannedLayer { layer, matrix_set, level, tiles, .. } = layer;
-        format!("{layer} {matrix_set}, level {level}: {when}, {tiles} tiles each")
+        let PlannedLayer { layer, matrix_set, level, tiles, total, times, .. } = layer;
+        let tiles = if *tiles * *times as u64 == *total {
+            format!("{tiles} tiles each")
+        } else {
+            format!("{total} tiles")
+        };
+        format!("{layer} {matrix_set}, level {level}: {when}, {tiles}")
     };
     planned.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -102,6 +102,11 @@ impl Period {
     }
 }
 
+/// Whether a text is a period, such as `P8D`.
+pub(crate) fn is_period(text: &str) -> bool {
+    Period::parse(text).is_some()
+}
+
 fn seconds_between(a: DateTime, b: DateTime) -> i64 {
     b.duration_since(a).as_secs()
 }

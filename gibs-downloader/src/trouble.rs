@@ -41,8 +41,13 @@ pub(crate) enum Trouble {
     #[error("damaged image: {0}")]
     Damaged(String),
     /// An image of another size than a tile.
-    #[error("an image of {0}×{1} pixels is no tile of {size}×{size}", size = curator_core::grid::TILE_SIZE)]
-    Size(u32, u32),
+    #[error("an image of {}×{} pixels is no tile of {}×{}", found.0, found.1, expected.0, expected.1)]
+    Size {
+        /// Width and height of what came.
+        found: (u32, u32),
+        /// Those of a tile.
+        expected: (u32, u32),
+    },
     /// A body too large for a tile.
     #[error("the body is larger than {} MiB", .0 >> 20)]
     TooLarge(u64),
@@ -63,7 +68,9 @@ impl Trouble {
             Self::Connection(_) | Self::Stalled(_) | Self::Empty | Self::Damaged(_) => true,
             Self::Status { code, .. } => matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504),
             Self::Exception(exception) => exception.code == "NoApplicableCode",
-            Self::Kind { .. } | Self::Size(..) | Self::TooLarge(_) | Self::Header { .. } => false,
+            Self::Kind { .. } | Self::Size { .. } | Self::TooLarge(_) | Self::Header { .. } => {
+                false
+            }
         }
     }
 
@@ -86,7 +93,7 @@ impl Trouble {
             Self::Empty => "empty_body".into(),
             Self::Kind { .. } => "wrong_type".into(),
             Self::Damaged(_) => "damaged".into(),
-            Self::Size(..) => "wrong_size".into(),
+            Self::Size { .. } => "wrong_size".into(),
             Self::TooLarge(_) => "too_large".into(),
             Self::Header { .. } => "bad_header".into(),
         }

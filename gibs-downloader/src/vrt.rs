@@ -143,6 +143,14 @@ fn samples_of(path: &Path) -> Result<Samples> {
             other => Err(fail(format!("PNG colour type {other}"))),
         };
     }
+    if head.starts_with(b"II") || head.starts_with(b"MM") {
+        // Of any number of bands: the first three, or the first alone.
+        let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+        let mut tiff = ::tiff::decoder::Decoder::new(std::io::BufReader::new(file))
+            .map_err(|e| fail(e.to_string()))?;
+        let bands = tiff.get_tag_u32(::tiff::tags::Tag::SamplesPerPixel).unwrap_or(1);
+        return Ok(if bands >= 3 { Samples::Rgb } else { Samples::Grey });
+    }
     let decoder = image::ImageReader::open(path)
         .and_then(image::ImageReader::with_guessed_format)
         .map_err(Error::io("read", path))?

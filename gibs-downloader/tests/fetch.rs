@@ -394,15 +394,26 @@ fn what_cannot_be_done_is_said_before_anything_is_asked() {
     let service = Service::start();
     let (_dir, out) = output();
     let box_and_day = ["--bbox=-17,28,-15,30", "--from", "2020-09-12"];
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 14] = [
         (&["fetch", "Test_Vector"], "is a vector layer"),
         (&["fetch", "Test_Dayly"], "near it are\n    Test_Daily"),
         (&["fetch", "test"], "fits several layers"),
-        (&["fetch", "Test_Daily", "--level", "9"], "has levels 0 to 8"),
-        (&["fetch", "Test_Png", "--resolution", "250m"], "has levels 0 to 6"),
-        (&["fetch", "Test_Daily", "--to", "2020-09-01"], "a time before"),
+        (&["fetch", "Test_Daily", "--level", "9"], "no level 9: its finest is 250m, level 8"),
+        (&["fetch", "Test_Png", "--resolution", "250m"], "no 250m: its finest is 1km, level 6"),
+        (&["fetch", "Test_Daily", "--to", "2020-09-01"], "is before the start"),
         (&["fetch", "Test_Daily", "--to", "tomorrow"], "a day such as"),
         (&["fetch", "Test_Daily", "--bbox=1,2,3"], "four numbers W,S,E,N"),
+        (
+            &["fetch", "Test_Daily", "--bbox=28,-120,31,-110"],
+            "swapped: did you mean -120,28,-110,31?",
+        ),
+        (&["fetch", "Test_Daily", "--bbox=5,1,5,2"], "which is no width"),
+        (
+            &["fetch", "Test_Daily", "--projection", "3413"],
+            "is not in EPSG:3413, only in EPSG:4326",
+        ),
+        (&["fetch", "Test_Daily", "--projection", "4327"], "3413 (arctic)"),
+        (&["fetch", "Test_Daily", "--months", "13"], "months from 1 to 12"),
         (&["fetch", "Test_Daily", "--concurrency", "0"], "1..=500"),
     ];
     for (arguments, said) in cases {
@@ -419,6 +430,12 @@ fn what_cannot_be_done_is_said_before_anything_is_asked() {
         service.run(&["fetch", "Test_Daily", "--bbox=0,0,1,1", "--from", "2022-01-01"], &out);
     assert_eq!(later.code, 2, "{later:?}");
     assert!(later.stderr.contains("it has 2020-09-01 to 2020-10-31"), "{}", later.stderr);
+    let nowhere = service.run(&["fetch", "Test_Daily", "--from", "2020-09-12"], &out);
+    assert_eq!(nowhere.code, 2, "{nowhere:?}");
+    assert!(
+        nowhere.stderr.contains("no area") && nowhere.stderr.contains("--region"),
+        "{nowhere:?}"
+    );
     assert_eq!(service.total_hits(), 0);
     assert!(!out.exists());
 }
@@ -486,7 +503,7 @@ fn a_catalogue_that_was_kept_serves_offline() {
     assert_eq!(search(&["--offline"]).code, 1);
     let online = search(&[]);
     assert_eq!(
-        (&online.json["origin"], &online.json["layer"]["matrix_set"]),
+        (&online.json["origin"], &online.json["layer"]["tilings"]["4326"]["set"]),
         (&"service".into(), &"1km".into())
     );
     assert_eq!(search(&["--offline"]).json["origin"], "cache");

@@ -1,5 +1,6 @@
 //! `--config FILE`: flags from a TOML file. Flags on the command line win.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -20,13 +21,25 @@ pub(crate) fn expand<P: Program>(mut arguments: Vec<OsString>) -> Result<Vec<OsS
     let accepted = flags_of::<P>(&arguments);
     for (key, value) in table {
         let flag = format!("--{}", key.replace('_', "-"));
-        if !accepted.contains(&flag) {
+        if !accepted.contains_key(&flag) {
             return Err(Error::damaged(path, "keys that are flags of this command", key).into());
         }
         let given = |a: &OsString| {
             a.to_str().is_some_and(|a| a == flag || a.starts_with(&format!("{flag}=")))
         };
         if arguments.iter().any(given) {
+            continue;
+        }
+        // A flag of several values takes them one after the other, once.
+        if let (Some(count), toml::Value::Array(values)) = (accepted[&flag], &value)
+            && count > 1
+        {
+            let texts: Option<Vec<&str>> = values.iter().map(toml::Value::as_str).collect();
+            let texts = texts.filter(|texts| texts.len() == count).ok_or_else(|| {
+                Error::damaged(path, format!("`{flag}` with a list of {count} texts"), &value)
+            })?;
+            arguments.push(flag.into());
+            arguments.extend(texts.into_iter().map(OsString::from));
             continue;
         }
         let values = match value {
@@ -59,14 +72,17 @@ fn path_in(arguments: &[OsString]) -> Option<OsString> {
     })
 }
 
-/// All long flags of the subcommand that is called.
-fn flags_of<P: Program>(arguments: &[OsString]) -> Vec<String> {
+/// All long flags of the subcommand that is called, and how many values each takes at least.
+fn flags_of<P: Program>(arguments: &[OsString]) -> BTreeMap<String, Option<usize>> {
     let mut command = P::command();
     command.build();
     let called = arguments.iter().skip(1).find_map(|a| command.find_subcommand(a.to_str()?));
     called
         .unwrap_or(&command)
         .get_arguments()
-        .filter_map(|a| a.get_long().map(|long| format!("--{long}")))
+        .filter_map(|a| {
+            let count = a.get_num_args().map(|range| range.min_values());
+            Some((format!("--{}", a.get_long()?), count))
+        })
         .collect()
 }

@@ -26,19 +26,24 @@ impl BBox {
     /// # Errors
     /// [`Error::Setting`] when an edge is outside the globe or the box is empty.
     pub fn new(west: f64, south: f64, east: f64, north: f64) -> Result<Self> {
-        let longitude = |x: f64| (-180.0..=180.0).contains(&x);
-        let latitude = |y: f64| (-90.0..=90.0).contains(&y);
-        if !(longitude(west) && longitude(east) && latitude(south) && latitude(north))
-            || south >= north
-            || west == east
-        {
+        let bbox = Self { west, south, east, north };
+        if !bbox.is_box() {
             return Err(Error::Setting {
                 name: "bbox",
                 found: format!("{west},{south},{east},{north}"),
-                expected: "west,south,east,north in degrees, south below north".into(),
+                expected: what_is_wrong(west, south, east, north),
             });
         }
-        Ok(Self { west, south, east, north })
+        Ok(bbox)
+    }
+
+    /// Whether its edges are places and it has an area.
+    fn is_box(&self) -> bool {
+        let longitude = |x: f64| (-180.0..=180.0).contains(&x);
+        let latitude = |y: f64| (-90.0..=90.0).contains(&y);
+        let places = longitude(self.west) && longitude(self.east);
+        let places = places && latitude(self.south) && latitude(self.north);
+        places && self.south < self.north && self.west != self.east
     }
 
     /// Whether the box crosses the antimeridian.
@@ -77,6 +82,30 @@ impl BBox {
     }
 }
 
+/// Why four numbers are no box, in a sentence that says what would be.
+fn what_is_wrong(west: f64, south: f64, east: f64, north: f64) -> String {
+    // The same numbers with latitude first.
+    let swapped = BBox { west: south, south: west, east: north, north: east };
+    if swapped.is_box() {
+        return format!(
+            "west,south,east,north is expected; latitudes and longitudes seem swapped: did you mean \
+             {south},{west},{north},{east}?"
+        );
+    }
+    let latitudes = [south, north].iter().all(|y| (-90.0..=90.0).contains(y));
+    let longitudes = [west, east].iter().all(|x| (-180.0..=180.0).contains(x));
+    let reason = if !latitudes {
+        "latitudes are from -90 to 90"
+    } else if !longitudes {
+        "longitudes are from -180 to 180"
+    } else if west == east {
+        "west and east are the same, which is no width"
+    } else {
+        "south is not below north"
+    };
+    format!("west,south,east,north in degrees is expected, but {reason}")
+}
+
 impl std::str::FromStr for BBox {
     type Err = Error;
 
@@ -111,6 +140,17 @@ mod tests {
         assert!(fiji.contains(179.0, -17.0) && fiji.contains(-179.0, -17.0));
         assert!(!fiji.contains(0.0, -17.0));
         assert_eq!(fiji.center(), (179.5, -17.5));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let said = |text: &str| text.parse::<BBox>().unwrap_err().to_string();
+        let swapped = said("28,-120,31,-110");
+        assert!(swapped.contains("swapped") && swapped.contains("-120,28,-110,31?"), "{swapped}");
+        assert!(said("5,0,5,1").contains("no width"));
+        assert!(said("0,10,5,0").contains("not below north"));
+        assert!(said("0,-95,5,0").contains("from -90 to 90"));
+        assert!(said("-200,0,0,10").contains("from -180 to 180"));
     }
 
     #[test]

@@ -86,6 +86,15 @@ impl TileMatrix {
                 let origin = (-POLAR_EDGE, POLAR_EDGE);
                 Self { projection, origin, pixel, tile: (512, 512), columns: 2 * n, rows: 2 * n }
             }
+            // GIBS has none; this one covers a zone.
+            Projection::Utm { south, .. } => {
+                let pixel = (8192.0 / scale, 8192.0 / scale);
+                let origin = (0.0, if south { 10_000_000.0 } else { 9_400_000.0 });
+                let span = 512.0 * pixel.0;
+                let columns = (1_000_000.0 / span).ceil() as u32;
+                let rows = (10_000_000.0 / span).ceil() as u32;
+                Self { projection, origin, pixel, tile: (512, 512), columns, rows }
+            }
         }
     }
 
@@ -95,7 +104,7 @@ impl TileMatrix {
         match projection {
             Projection::Geographic => 12,
             Projection::WebMercator => 13,
-            Projection::Arctic | Projection::Antarctic => 8,
+            Projection::Arctic | Projection::Antarctic | Projection::Utm { .. } => 8,
         }
     }
 
@@ -179,6 +188,7 @@ impl TileMatrix {
                     self.tiles_within(&Bounds { west, south, east, north })
                 }
                 Projection::Arctic | Projection::Antarctic => self.tiles_in_sector(&part),
+                Projection::Utm { .. } => self.tiles_in_zone(&part),
             })
             .collect()
     }
@@ -218,6 +228,21 @@ impl TileMatrix {
             .collect()
     }
 
+    /// Tiles of a zone of UTM whose boxes in degrees share area with a box.
+    fn tiles_in_zone(&self, bbox: &BBox) -> Runs {
+        let shares = |column, row| {
+            let tile = self.tile_bbox(column, row);
+            tile.south < bbox.north
+                && tile.north > bbox.south
+                && tile.split().iter().any(|part| part.west < bbox.east && part.east > bbox.west)
+        };
+        (0..self.rows)
+            .flat_map(|row| (0..self.columns).map(move |column| (column, row)))
+            .filter(|&(column, row)| shares(column, row))
+            .map(|(column, row)| Run { row, first: column, last: column })
+            .collect()
+    }
+
     /// The box in degrees that encloses a rectangle of pixels: left, top, right, bottom, the last two
     /// exclusive, counted from the origin. A rectangle around a pole has every longitude.
     #[must_use]
@@ -242,7 +267,31 @@ impl TileMatrix {
             Projection::Arctic | Projection::Antarctic => {
                 polar_bbox(self.projection, Bounds { west, south, east, north })
             }
+            Projection::Utm { .. } => {
+                outline_bbox(self.projection, Bounds { west, south, east, north })
+            }
         }
+    }
+}
+
+/// The box in degrees that encloses a rectangle of a map without a pole in it: extremes lie on its edges.
+fn outline_bbox(projection: Projection, bounds: Bounds) -> BBox {
+    const PARTS: u32 = 32;
+    let Bounds { west, south, east, north } = bounds;
+    let edges = (0..=PARTS).flat_map(|i| {
+        let part = f64::from(i) / f64::from(PARTS);
+        let (x, y) = (west + (east - west) * part, south + (north - south) * part);
+        [(x, south), (x, north), (west, y), (east, y)]
+    });
+    let places: Vec<(f64, f64)> = edges.filter_map(|(x, y)| projection.unproject(x, y)).collect();
+    let centre = places.first().map_or(0.0, |place| place.0);
+    let turns = || places.iter().map(|place| wrapped(place.0 - centre));
+    let latitudes = || places.iter().map(|place| place.1);
+    BBox {
+        west: wrapped(centre + turns().fold(180.0, f64::min)),
+        south: latitudes().fold(90.0, f64::min),
+        east: wrapped(centre + turns().fold(-180.0, f64::max)),
+        north: latitudes().fold(-90.0, f64::max),
     }
 }
 

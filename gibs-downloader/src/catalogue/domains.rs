@@ -30,7 +30,8 @@ pub(crate) async fn ask(
     from: &str,
     to: &str,
 ) -> Result<Vec<TimeRange>, String> {
-    let matrix_set = layer.matrix_set.as_deref().unwrap_or_default();
+    let tiling = layer.tilings.get(&client.endpoint().projection());
+    let matrix_set = tiling.map_or("", |tiling| tiling.set.as_str());
     let url = client.endpoint().domains(&layer.id, matrix_set, from, to);
     let text = client.text(&url).await?;
     parse(&text)
@@ -56,5 +57,20 @@ mod tests {
             </DimensionDomain></Domains>"#;
         assert_eq!(super::parse(xml).unwrap().len(), 2);
         assert!(super::parse("<html>").is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn damaged_documents_never_panic(
+            at in 0..250_usize, with in "[<>/a-zA-Z0-9\"=&, -]{0,6}", gone in 0..40_usize,
+        ) {
+            let xml = "<Domains xmlns:ows=\"http://www.opengis.net/ows/1.1\"><DimensionDomain>\
+                <ows:Identifier>time</ows:Identifier><Domain>2012-05-08/2012-05-09/P1D,\
+                2012-05-11T00:00:00Z/2012-06-01T00:00:00Z/PT10M</Domain><Size>2</Size>\
+                </DimensionDomain></Domains>";
+            let at = at.min(xml.len());
+            let end = (at + gone).min(xml.len());
+            let _ = super::parse(&format!("{}{with}{}", &xml[..at], &xml[end..]));
+        }
     }
 }

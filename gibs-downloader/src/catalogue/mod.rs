@@ -5,16 +5,22 @@
 
 mod capabilities;
 mod domains;
+mod filter;
+mod matrix_set;
 mod refresh;
 mod search;
 mod snapshot;
 
-use curator_core::grid::Resolution;
+use std::collections::BTreeMap;
+
+use curator_core::Projection;
 use serde::{Deserialize, Serialize};
 
 use crate::times::{self, TimeRange};
 
 pub(crate) use domains::ask as ask_domains;
+pub use filter::Filter;
+pub(crate) use matrix_set::{MatrixSet, Zoom, metres};
 pub(crate) use refresh::{Refresh, built_in, cache_directory, open};
 pub(crate) use search::{Resolved, resolve, search};
 
@@ -22,39 +28,64 @@ pub(crate) use search::{Resolved, resolve, search};
 pub(crate) const RANGES_LISTED: usize = 100;
 
 /// What is known of a layer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Layer {
     /// Its identifier, as requests name it.
     pub(crate) id: String,
     /// Its title for people.
     pub(crate) title: String,
-    /// Its tile matrix set in EPSG:4326, such as `250m`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) matrix_set: Option<String>,
+    /// Who measured: satellites and instruments.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) platform: String,
+    /// What is measured, which groups layers.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) measurement: String,
+    /// What the service says about it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) description: String,
+    /// How it is tiled, where that is known.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) tilings: BTreeMap<Projection, Tiling>,
     /// Its media type.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) format: Option<String>,
     /// The ending of its tiles where it is not the format's usual one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) extension: Option<String>,
-    /// EPSG codes it is in.
-    #[serde(default)]
-    pub(crate) projections: Vec<String>,
+    /// Projections that it is in.
+    pub(crate) projections: Vec<Projection>,
     /// When it has pictures; empty for static layers.
-    #[serde(default, with = "times::as_list", skip_serializing_if = "Vec::is_empty")]
+    #[serde(with = "times::as_list", skip_serializing_if = "Vec::is_empty")]
     pub(crate) times: Vec<TimeRange>,
     /// Further words people look for.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) tags: String,
-    /// The URL template of its tiles, where the capabilities gave one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) template: Option<String>,
-    /// The address of its colour map, the newest version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The address of its colour map, which has the values of its colours.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) colormap: Option<String>,
+    /// The address of its legend.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) legend: Option<String>,
+}
+
+/// How a layer is tiled in a projection.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Tiling {
+    /// Its tile matrix set, such as `250m`.
+    pub(crate) set: String,
+    /// The URL template of its tiles, where the capabilities gave one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) template: Option<String>,
     /// Rows and columns that exist, where the capabilities limit them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) limits: Vec<Limit>,
+}
+
+/// Whether a format is one that is checked, kept and cut.
+pub(crate) fn is_picture(format: &str) -> bool {
+    matches!(format, "image/jpeg" | "image/png" | "image/tiff")
 }
 
 /// The rows and columns that a layer has in a level, ends included.
@@ -83,16 +114,12 @@ impl Layer {
         self.format.as_deref().is_some_and(|f| f.contains("mapbox-vector-tile"))
     }
 
-    /// Its finest resolution in EPSG:4326.
-    pub(crate) fn resolution(&self) -> Option<Resolution> {
-        self.matrix_set.as_deref()?.parse().ok()
-    }
-
     /// The ending of its tiles' URLs.
     pub(crate) fn extension(&self) -> &str {
         match (self.extension.as_deref(), self.format.as_deref()) {
             (Some(extension), _) => extension,
             (None, Some("image/png")) => "png",
+            (None, Some("image/tiff")) => "tif",
             (None, _) => "jpeg",
         }
     }
@@ -106,6 +133,25 @@ impl Layer {
             }
         }
         periods
+    }
+
+    /// Its ranges for people, the latest ones when there are many.
+    pub(crate) fn ranges_in_words(&self) -> String {
+        const SHOWN: usize = 4;
+        let word = |range: &TimeRange| {
+            let (start, end) = (range.start, range.end);
+            if start == end {
+                start.date().to_string()
+            } else {
+                format!("{} to {} ({})", start.date(), end.date(), range.period_name())
+            }
+        };
+        let latest = self.times.iter().rev().take(SHOWN).rev().map(word);
+        let ranges = latest.collect::<Vec<_>>().join(", ");
+        match self.times.len().saturating_sub(SHOWN) {
+            0 => ranges,
+            n => format!("{}; {n} earlier ranges, then {ranges}", self.dates()),
+        }
     }
 
     /// First and last day with pictures, as `2000-02-24 to 2023-08-31`, or `static`.
@@ -135,6 +181,8 @@ pub(crate) enum Origin {
 #[derive(Debug, Clone)]
 pub(crate) struct Catalogue {
     pub(crate) layers: Vec<Layer>,
+    /// Tile matrix sets that the service describes; those of GIBS are known without.
+    pub(crate) sets: Vec<MatrixSet>,
     pub(crate) origin: Origin,
 }
 
@@ -145,6 +193,21 @@ impl Catalogue {
             .binary_search_by(|layer| layer.id.as_str().cmp(id))
             .ok()
             .map(|i| &self.layers[i])
+    }
+
+    /// The tile matrix set of a layer in a projection, when both are known. Where only the set in
+    /// EPSG:4326 is known, the one that GIBS makes of it in EPSG:3857.
+    pub(crate) fn matrix_set(&self, layer: &Layer, projection: Projection) -> Option<MatrixSet> {
+        let name = match layer.tilings.get(&projection) {
+            Some(tiling) => tiling.set.clone(),
+            None if projection == Projection::WebMercator => {
+                matrix_set::mercator_of(&layer.tilings.get(&Projection::Geographic)?.set)?
+            }
+            None => return None,
+        };
+        let described = |set: &&MatrixSet| set.name == name && set.projection() == projection;
+        let set = self.sets.iter().find(described).cloned();
+        set.or_else(|| MatrixSet::gibs(projection, &name))
     }
 
     /// Whether layers may have later times than the catalogue says.

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use curator_core::{Context, atomic, digest};
 use serde::{Deserialize, Serialize};
 
-use super::{Catalogue, Layer, Origin, RANGES_LISTED, capabilities, snapshot};
+use super::capabilities::{self, Capabilities};
+use super::{Catalogue, Layer, MatrixSet, Origin, RANGES_LISTED, snapshot};
 use crate::client::{Client, Fetched};
 use crate::error::{Error, Result};
 
@@ -28,6 +29,7 @@ struct Kept {
     /// Seconds since 1970.
     asked: u64,
     layers: Vec<Layer>,
+    sets: Vec<MatrixSet>,
 }
 
 /// Opens the catalogue of a service.
@@ -54,8 +56,8 @@ pub(crate) async fn open(
     }
     let has_other = kept.is_some() || client.endpoint().is_official();
     let reason = match ask_service(client, &url, kept.as_ref(), !has_other).await {
-        Ok(Some((layers, etag))) => {
-            let kept = Kept { url, etag, asked: now, layers };
+        Ok(Some((Capabilities { layers, sets }, etag))) => {
+            let kept = Kept { url, etag, asked: now, layers, sets };
             store(&kept);
             return at_hand(client, Some(kept), Origin::Service);
         }
@@ -88,7 +90,7 @@ async fn ask_service(
     url: &str,
     kept: Option<&Kept>,
     patiently: bool,
-) -> Result<Option<(Vec<Layer>, String)>, String> {
+) -> Result<Option<(Capabilities, String)>, String> {
     let known = kept.map_or("", |kept| kept.etag.as_str());
     let mut attempt = 0;
     loop {
@@ -96,9 +98,11 @@ async fn ask_service(
             Ok(Fetched::Unchanged) if kept.is_some() => return Ok(None),
             Ok(Fetched::Unchanged) => return Err("HTTP 304 without a condition".into()),
             Ok(Fetched::New { text, etag }) => {
-                let layers = capabilities::parse(&text)?;
-                let official = client.endpoint().is_official();
-                return Ok(Some((if official { complete(layers) } else { layers }, etag)));
+                let endpoint = client.endpoint();
+                let found = capabilities::parse(&text, endpoint.projection())?;
+                let layers =
+                    if endpoint.is_official() { complete(found.layers) } else { found.layers };
+                return Ok(Some((Capabilities { layers, ..found }, etag)));
             }
             Err(trouble) => {
                 if !patiently || !client.wait(attempt, &trouble).await {
@@ -112,7 +116,7 @@ async fn ask_service(
 
 fn at_hand(client: &Client, kept: Option<Kept>, origin: Origin) -> Result<Catalogue> {
     match kept {
-        Some(kept) => Ok(Catalogue { layers: kept.layers, origin }),
+        Some(kept) => Ok(Catalogue { layers: kept.layers, sets: kept.sets, origin }),
         None if client.endpoint().is_official() => Ok(snapshot::load()),
         None => Err(Error::Capabilities {
             url: client.endpoint().capabilities(),
@@ -128,7 +132,13 @@ fn complete(mut layers: Vec<Layer>) -> Vec<Layer> {
     for layer in &mut layers {
         let Some(known) = snapshot.get(&layer.id) else { continue };
         layer.tags.clone_from(&known.tags);
-        layer.projections.clone_from(&known.projections);
+        layer.platform.clone_from(&known.platform);
+        layer.measurement.clone_from(&known.measurement);
+        layer.projections.extend(&known.projections);
+        layer.projections.sort_unstable();
+        layer.projections.dedup();
+        layer.colormap = layer.colormap.take().or_else(|| known.colormap.clone());
+        layer.legend = layer.legend.take().or_else(|| known.legend.clone());
         if layer.times.len() >= RANGES_LISTED
             && let Some(first) = layer.times.iter().map(|range| range.start).min()
         {
@@ -148,7 +158,7 @@ pub(crate) fn cache_directory() -> Option<PathBuf> {
 
 fn cache_path(url: &str) -> Option<PathBuf> {
     let name = &digest::of_bytes(url.as_bytes())[..16];
-    Some(cache_directory()?.join(format!("catalogue-{name}.json")))
+    Some(cache_directory()?.join(format!("catalogue-2-{name}.json")))
 }
 
 /// Layers of the snapshot, and its day.

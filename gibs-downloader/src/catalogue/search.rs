@@ -15,7 +15,10 @@ pub(crate) struct Found<'a> {
 /// How well a word fits, by where it is found; a word of the id counts most.
 const IN_ID: f64 = 1.0;
 const IN_TITLE: f64 = 0.9;
+const IN_MEASUREMENT: f64 = 0.85;
+const IN_PLATFORM: f64 = 0.85;
 const IN_TAGS: f64 = 0.8;
+const IN_DESCRIPTION: f64 = 0.6;
 /// A part of a word counts less than the word, the beginning more than the middle.
 const BEGINNING: f64 = 0.8;
 const MIDDLE: f64 = 0.6;
@@ -44,7 +47,10 @@ fn fit<'a>(layer: &'a Layer, asked: &[String]) -> Option<Found<'a>> {
     let places = [
         (words_and_compounds(&layer.id), IN_ID),
         (words_and_compounds(&layer.title), IN_TITLE),
+        (words_and_compounds(&layer.measurement), IN_MEASUREMENT),
+        (words_and_compounds(&layer.platform), IN_PLATFORM),
         (words_and_compounds(&layer.tags), IN_TAGS),
+        (words_and_compounds(&layer.description), IN_DESCRIPTION),
     ];
     let mut total = 0.0;
     let mut literal = true;
@@ -131,11 +137,18 @@ pub(crate) enum Resolved<'a> {
     Unknown(Vec<&'a Layer>),
 }
 
+/// Names that people type for the layers that nearly everybody means.
+const SHORTCUTS: [(&str, &str); 2] = [
+    ("modis", "MODIS_Terra_CorrectedReflectance_TrueColor"),
+    ("viirs", "VIIRS_SNPP_CorrectedReflectance_TrueColor"),
+];
+
 /// Candidates that an error lists at most.
 const CANDIDATES: usize = 8;
 
-/// Finds the layer that a name stands for: an id or title, whatever its case and spaces, or words
-/// that only one layer has all of, or only one in its id. A name with typing errors is never taken for a layer.
+/// Finds the layer that a name stands for: an id or title, whatever its case and spaces, a shortcut, the
+/// beginning of one id, or words that only one layer has all of, or only one in its id. A name with typing
+/// errors is never taken for a layer.
 pub(crate) fn resolve<'a>(catalogue: &'a Catalogue, name: &str) -> Resolved<'a> {
     if let Some(layer) = catalogue.get(name) {
         return Resolved::Layer(layer);
@@ -148,6 +161,18 @@ pub(crate) fn resolve<'a>(catalogue: &'a Catalogue, name: &str) -> Resolved<'a> 
             [layer] => return Resolved::Layer(layer),
             _ => return Resolved::Ambiguous(same),
         }
+    }
+    let shortcut = SHORTCUTS.iter().find(|(short, _)| *short == asked);
+    if let Some(layer) = shortcut.and_then(|(_, id)| catalogue.get(id)) {
+        return Resolved::Layer(layer);
+    }
+    let begun: Vec<_> = catalogue
+        .layers
+        .iter()
+        .filter(|l| asked.len() >= 4 && folded(&l.id).starts_with(&asked))
+        .collect();
+    if let [layer] = begun[..] {
+        return Resolved::Layer(layer);
     }
     let found = search(catalogue, name);
     let literal: Vec<_> = found.iter().filter(|f| f.literal).map(|f| f.layer).collect();
@@ -202,6 +227,11 @@ mod tests {
         assert_eq!(first("MODIS tera true colr"), terra);
         assert!(first("blue marble").starts_with("Blue"));
         assert_eq!(first("modis terra no data"), "MODIS_Terra_Data_No_Data");
+        assert!(
+            first("carbon monoxyde").contains("Carbon_Monoxide")
+                || first("carbon monoxyde").contains("CO_")
+        );
+        assert!(!first("suomi npp snow").is_empty(), "platforms are searched");
         assert_eq!(first("qqqqqq"), "");
     }
 
@@ -219,6 +249,9 @@ mod tests {
         assert_eq!(resolved("Corrected Reflectance (True Color, MODIS, Terra)"), terra);
         assert_eq!(resolved("modis terra true color"), terra);
         assert_eq!(resolved("MODIS_Terra_CorectedReflectance_TruColor"), format!("{terra}?"));
+        assert_eq!(resolved("modis"), terra);
+        assert_eq!(resolved("VIIRS"), "VIIRS_SNPP_CorrectedReflectance_TrueColor");
+        assert_eq!(resolved("modis_terra_correctedreflectance_true"), terra);
         assert_eq!(resolved("true color"), "8 fit");
         assert_eq!(resolved("qqqqqq"), "?");
         assert_eq!(resolved(""), "?");

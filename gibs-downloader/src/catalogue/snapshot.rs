@@ -20,11 +20,13 @@ pub(super) fn load() -> Catalogue {
     let mut layers: Vec<Layer> =
         layers.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     layers.sort_by(|a, b| a.id.cmp(&b.id));
-    Catalogue { layers, origin: Origin::Snapshot(date) }
+    Catalogue { layers, sets: Vec::new(), origin: Origin::Snapshot(date) }
 }
 
 #[cfg(test)]
 mod tests {
+    use curator_core::Projection;
+
     use super::*;
 
     #[test]
@@ -41,10 +43,16 @@ mod tests {
     fn a_known_layer_has_its_facts() {
         let catalogue = load();
         let layer = catalogue.get("MODIS_Terra_CorrectedReflectance_TrueColor").unwrap();
-        assert_eq!(layer.matrix_set.as_deref(), Some("250m"));
+        assert_eq!(layer.tilings[&Projection::Geographic].set, "250m");
+        assert_eq!(layer.measurement, "Corrected Reflectance");
+        assert_eq!(layer.platform, "Terra / MODIS");
         assert_eq!(layer.format.as_deref(), Some("image/jpeg"));
         assert_eq!(layer.extension(), "jpeg");
-        assert_eq!(layer.projections, ["3413", "4326"]);
+        assert_eq!(layer.projections, [Projection::Arctic, Projection::Geographic]);
+        let set = |projection| catalogue.matrix_set(layer, projection).map(|set| set.name);
+        assert_eq!(set(Projection::Arctic).as_deref(), Some("250m"));
+        assert_eq!(set(Projection::WebMercator).as_deref(), Some("GoogleMapsCompatible_Level9"));
+        assert_eq!(set(Projection::Antarctic), None);
         assert_eq!(layer.dates(), "2000-02-24 to 2023-08-31");
         assert!(!catalogue.get("BlueMarble_NextGeneration").unwrap().is_timed());
         assert!(catalogue.get("GOES-East_ABI_Air_Mass").unwrap().is_subdaily());

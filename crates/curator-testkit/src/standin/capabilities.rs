@@ -92,6 +92,7 @@ fn describe(layer: &Layer, projection: Projection, set: &str, base: &str, host: 
         Projection::Geographic => "-180 -90/180 90",
         Projection::Arctic => "-180 38.807151/180 90",
         Projection::Antarctic => "-180 -90/180 -38.807151",
+        Projection::Utm { .. } => "-180 -80/180 84",
     };
     let (lower, upper) = area.split_once('/').unwrap_or_default();
     // Clients cannot tell the extent of a polar map from its longitudes.

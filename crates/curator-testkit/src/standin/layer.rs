@@ -101,6 +101,7 @@ pub(super) fn matrix_sets(projection: Projection) -> &'static [(&'static str, &'
         Projection::Arctic | Projection::Antarctic => {
             &[("2km", "1km", 3), ("1km", "1km", 3), ("500m", "500m", 4), ("250m", "250m", 5)]
         }
+        Projection::Utm { .. } => &[],
     }
 }
 

@@ -11,6 +11,7 @@ mod layer;
 mod pictures;
 mod request;
 mod service;
+mod stac;
 mod time;
 
 use std::net::SocketAddr;

@@ -28,6 +28,8 @@ pub(super) enum Wanted {
     Domains(Projection, String, String),
     Colormap(String),
     Tile(Projection, TileRequest),
+    /// A document of the STAC interface: its path and its query.
+    Stac(String, String),
 }
 
 type Refusal = Box<Response>;
@@ -44,6 +46,15 @@ pub(super) fn read(uri: &Uri) -> Result<Wanted, Refusal> {
         ["colormaps", "v1.3", file] => {
             let name = file.strip_suffix(".xml").ok_or_else(|| nowhere("no such colour map"))?;
             return Ok(Wanted::Colormap(name.into()));
+        }
+        ["stac", ..] => {
+            return Ok(Wanted::Stac(path.clone(), uri.query().unwrap_or_default().into()));
+        }
+        ["xyz", layer, level, column, file] => {
+            return Ok(xyz(layer, None, level, column, file));
+        }
+        ["xyz", layer, time, level, column, file] => {
+            return Ok(xyz(layer, Some(time), level, column, file));
         }
         ["wmts", projection, "best" | "std" | "nrt" | "all", rest @ ..] => {
             let code = projection.strip_prefix("epsg").and_then(|code| code.parse().ok());
@@ -79,6 +90,21 @@ pub(super) fn read(uri: &Uri) -> Result<Wanted, Refusal> {
         }
         _ => Err(nowhere("no such path")),
     }
+}
+
+/// A tile of a map service: zoom, column, row. The matrix set is the layer's own.
+fn xyz(layer: &str, time: Option<&str>, level: &str, column: &str, file: &str) -> Wanted {
+    let (row, extension) = file.rsplit_once('.').unwrap_or((file, ""));
+    let request = TileRequest {
+        layer: layer.into(),
+        time: time.map(Into::into),
+        matrix_set: String::new(),
+        level: level.into(),
+        row: row.into(),
+        column: column.into(),
+        extension: extension.into(),
+    };
+    Wanted::Tile(Projection::WebMercator, request)
 }
 
 /// Key-value requests; keys are case-insensitive.

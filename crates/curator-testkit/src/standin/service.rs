@@ -18,7 +18,7 @@ use super::exception::{self, plain};
 use super::layer::{Content, Layer};
 use super::request::{TileRequest, Wanted};
 use super::{
-    Fault, Options, capabilities, colormap, domains, fault, layer, pictures, request, time,
+    Fault, Options, capabilities, colormap, domains, fault, layer, pictures, request, stac, time,
 };
 use crate::Earth;
 use crate::earth::is_gap;
@@ -107,7 +107,7 @@ impl Service {
         }
         let (_, deepest) = layer
             .matrix_set(projection)
-            .filter(|(name, _)| *name == wanted.matrix_set)
+            .filter(|(name, _)| wanted.matrix_set.is_empty() || *name == wanted.matrix_set)
             .ok_or_else(|| invalid("TILEMATRIXSET", &wanted.matrix_set))?;
         let level = wanted.level.parse().ok().filter(|level| *level <= deepest);
         let level = level.ok_or_else(|| invalid("TILEMATRIX", &wanted.level))?;
@@ -277,6 +277,16 @@ async fn answer(State(service): State<Arc<Service>>, uri: Uri, headers: HeaderMa
             }
             _ => exception::invalid("LAYER", &layer),
         },
+        Ok(Wanted::Stac(path, query)) => {
+            let host =
+                headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("127.0.0.1");
+            match stac::document(&service.layers, &format!("http://{host}"), &path, &query) {
+                Some(json) => {
+                    ([(header::CONTENT_TYPE, "application/geo+json")], json).into_response()
+                }
+                None => plain(StatusCode::NOT_FOUND, "no such document"),
+            }
+        }
         Ok(Wanted::Tile(projection, wanted)) => tile(service, projection, wanted, headers).await,
     }
 }

@@ -8,6 +8,7 @@ use curator_core::Context;
 
 use crate::composite::{self, CompositeConfig};
 use crate::convert::{self, ConvertConfig};
+use crate::dedupe::{self, DedupeConfig};
 use crate::sample::{self, Method, SampleConfig, Size};
 use crate::tile::{self, TileConfig};
 use crate::{Edge, Fill, Layout, Store};
@@ -35,6 +36,8 @@ enum Command {
     Convert(ConvertArgs),
     /// Choose a subset that stands for the whole
     Sample(SampleArgs),
+    /// Leave out tiles that look nearly the same as another
+    Dedupe(DedupeArgs),
     #[command(flatten)]
     Builtin(Builtin),
 }
@@ -234,6 +237,28 @@ struct SampleArgs {
     force: bool,
 }
 
+/// Flags of `dedupe`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    data-preprocessor dedupe tiles/ -o unique/\n  \
+    data-preprocessor dedupe photos/ -o look/ --list")]
+struct DedupeArgs {
+    /// The tiles: a `tiles/` directory, a folder of images or TFRecords
+    tiles: PathBuf,
+    /// Where the tiles without near-duplicates go, and the list of these
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Bits of 256 in which the hashes of near-duplicates may differ
+    #[arg(long, value_name = "BITS", default_value_t = 64, value_parser = clap::value_parser!(u32).range(0..=96))]
+    distance: u32,
+    /// Write `duplicates.csv` alone
+    #[arg(long)]
+    list: bool,
+    /// Replace tiles that were made with another configuration
+    #[arg(long)]
+    force: bool,
+}
+
 fn candidates(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count) if (1..=1_000_000).contains(&count) => Ok(count),
@@ -316,6 +341,12 @@ impl Program for Cli {
                     output: &args.output,
                 };
                 let report = sample::run(&config, places, args.force, context)?;
+                Ok(Outcome::new(&report, report.to_string()).partial_if(report.broken > 0))
+            }
+            Command::Dedupe(args) => {
+                let config = DedupeConfig { distance: args.distance };
+                let how = (args.list, args.force);
+                let report = dedupe::run(&config, &args.tiles, &args.output, how, context)?;
                 Ok(Outcome::new(&report, report.to_string()).partial_if(report.broken > 0))
             }
             Command::Builtin(_) => unreachable!("built-in commands are run by `curator_cli::main`"),

@@ -5,6 +5,7 @@
 //! data-preprocessor tile scenes/ -o tiles/ --size 64
 //! data-preprocessor convert tiles/ -o pictures/ --to folders
 //! data-preprocessor sample tiles/ -o subset/ -n 1000 --embeddings index/
+//! data-preprocessor dedupe tiles/ -o unique/
 //! ```
 //! Memory of `tile`: the decoded native tiles of one row of windows in a strip of 64 columns, and those beside
 //! them for gaps that cross: `(rows + 2) · 66 · 512² · 4` bytes where a row of windows lies on `rows` rows of
@@ -19,6 +20,7 @@ mod contact;
 pub mod convert;
 mod cut;
 mod dates;
+pub mod dedupe;
 mod dropped;
 mod entropy;
 mod error;

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use curator_cli::{Builtin, Common, DeviceChoice, Failure, Outcome, Program};
 use curator_core::Context;
 use curator_core::doctor::Check;
-use curator_web::ServeOptions;
+use curator_web::WebArgs;
 
 use crate::learner::LearnerConfig;
 use crate::run::{self, Place};
@@ -87,15 +87,8 @@ struct RunArgs {
     /// What is asked
     #[arg(long, default_value = "Does this show the same as the reference?")]
     question: String,
-    /// Port; 0 takes any that is free
-    #[arg(long, default_value_t = 0)]
-    port: u16,
-    /// Address to listen on
-    #[arg(long, default_value = "127.0.0.1")]
-    host: std::net::IpAddr,
-    /// Let others on this network label too: `--share lan`
-    #[arg(long, value_name = "HOW", value_parser = ["lan"])]
-    share: Option<String>,
+    #[command(flatten)]
+    web: WebArgs,
 }
 
 /// Flags of `simulate`.
@@ -157,11 +150,7 @@ impl Program for Cli {
         let report = match self.command {
             Command::Run(args) => {
                 let (config, place) = args.shared.split();
-                let web = ServeOptions {
-                    host: args.host,
-                    port: args.port,
-                    share_lan: args.share.is_some(),
-                };
+                let web = args.web.options(Some(place.labels.clone()));
                 run::live(config, &place, &args.question, &web, context)?
             }
             Command::Simulate(args) => {

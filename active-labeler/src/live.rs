@@ -1,14 +1,13 @@
 //! `run`: the loop in the page. A deck that learns: it always has cards ready, and fits the classifier
 //! anew on another thread after answers, so that nobody waits.
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use curator_core::Tile;
 use curator_core::dataset::Label;
 use curator_core::plot::{Series, lines};
-use curator_labeling::{Answer, Card, Deck, Panel, Picture, browser_picture};
+use curator_labeling::{Answer, Deck, Free, Panel, Pick, Picture, encoded, hash};
 
 use crate::Pool;
 use crate::learner::{Learner, POSITIVE_FROM};
@@ -88,33 +87,32 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl Deck for LearningDeck {
-    fn next(&self, n: usize, taken: &HashSet<String>) -> Vec<Card> {
-        let taken: HashSet<usize> = taken.iter().filter_map(|id| self.pool.row(id)).collect();
-        let (picks, probability) = {
-            let state = self.state();
-            let picks = state.learner.next(&self.pool, n, &|row| taken.contains(&row));
-            let probability: Vec<f32> =
-                picks.iter().map(|pick| state.learner.probability()[pick.0]).collect();
-            (picks, probability)
+    fn row(&self, tile_id: &str) -> Option<u32> {
+        self.pool.row(tile_id).map(|row| row as u32)
+    }
+
+    fn hash(&self, row: u32) -> u64 {
+        hash(self.pool.id(row as usize))
+    }
+
+    fn tiles(&self, rows: &[u32]) -> curator_labeling::Result<Vec<Tile>> {
+        let rows: Vec<usize> = rows.iter().map(|&row| row as usize).collect();
+        Ok(self.pool.index().rows_at(&rows)?)
+    }
+
+    fn next(&self, _: u32, n: usize, free: &dyn Fn(u32) -> Free) -> Vec<Pick> {
+        let state = self.state();
+        let picks = state.learner.next(&self.pool, n, &|row| free(row as u32) != Free::Yes);
+        let pick = |(row, reason): (usize, &'static str)| Pick {
+            row: row as u32,
+            reason: reason.into(),
+            probability: Some(state.learner.probability()[row]),
         };
-        let rows: Vec<usize> = picks.iter().map(|pick| pick.0).collect();
-        let tiles = match self.pool.index().rows_at(&rows) {
-            Ok(tiles) => tiles,
-            Err(error) => {
-                tracing::error!("{error}");
-                return Vec::new();
-            }
-        };
-        let card = |((tile, pick), probability): ((Tile, &crate::strategy::Pick), f32)| Card {
-            tile,
-            reason: pick.1.into(),
-            probability: Some(probability),
-        };
-        tiles.into_iter().zip(&picks).zip(probability).map(card).collect()
+        picks.into_iter().map(pick).collect()
     }
 
     fn answered(&self, answer: &Answer) {
-        let Some(row) = self.pool.row(&answer.tile_id) else { return };
+        let row = answer.row as usize;
         let due = {
             let mut state = self.state();
             // A likely positive that was asked steers the strategy; the label's reason is its probability.
@@ -131,8 +129,8 @@ impl Deck for LearningDeck {
         }
     }
 
-    fn picture(&self, tile: &Tile) -> curator_labeling::Result<Picture> {
-        browser_picture(self.pool.tiles(), tile)
+    fn picture(&self, tile: &Tile) -> curator_labeling::Result<Vec<u8>> {
+        encoded(self.pool.tiles(), tile)
     }
 
     fn reference(&self) -> Option<Picture> {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use curator_core::dataset::Label;
 use curator_core::manifest::{self, Freshness, Manifest};
-use curator_core::{Context, DeviceChoice, Error as CoreError, Raster, digest, raster};
-use curator_labeling::{Picture, Session, Store};
-use curator_web::ServeOptions;
+use curator_core::{Context, DeviceChoice, Error as CoreError, digest};
+use curator_labeling::{Rule, Session, Settings, Store, picture_file};
+use curator_web::{ServeOptions, Server};
 use serde::Serialize;
 
 use crate::curate::{Counts, Curation, Results};
@@ -157,18 +157,28 @@ pub fn live(
     let pool = Arc::new(open(place, context)?);
     let store = Store::open(&place.labels)?;
     let mut learner = Learner::new(&pool, config);
-    for event in store.answers()? {
+    // In the order they were given; of several answers to a tile, what holds.
+    let mut given: Vec<_> = store.current()?.into_values().collect();
+    given.sort_by_key(|event| event.seq);
+    for event in given {
         if let Some(row) = pool.row(&event.tile_id) {
             learner.record(row, Some(event.label), &event.reason);
         }
     }
     learner.fit(&pool);
-    let reference = place.references.first().map(|path| browser_reference(path)).transpose()?;
+    let reference = place.references.first().map(|path| picture_file(path)).transpose()?;
     let deck = Arc::new(LearningDeck::new(pool.clone(), learner, reference));
-    let session = Arc::new(Session::new(deck.clone(), store, question)?);
-    let router = curator_labeling::router(session.clone());
     let runtime = tokio::runtime::Runtime::new().map_err(curator_web::Error::Stopped)?;
-    runtime.block_on(curator_web::serve(router, web, context, session.finished()))?;
+    let server = Server::bind(web)?;
+    let settings = Settings {
+        question: question.into(),
+        rule: Rule::Majority,
+        secret: server.access.secret(),
+        ..Settings::default()
+    };
+    let session = Arc::new(Session::new(deck.clone(), store, settings)?);
+    let router = curator_labeling::router(session.clone());
+    runtime.block_on(server.run(router, context, session.finished()))?;
     drop(runtime);
     drop(session);
     // Ctrl-C ends the labelling, not the writing of what was labelled.
@@ -195,14 +205,6 @@ fn digests(place: &Place) -> Result<Vec<String>> {
         .iter()
         .map(|path| digest::of_file(path))
         .collect::<curator_core::Result<_>>()?)
-}
-
-fn browser_reference(path: &std::path::Path) -> Result<Picture> {
-    let bytes = std::fs::read(path).map_err(CoreError::io("read", path))?;
-    match raster::media_type(&bytes) {
-        Some(kind) if kind != "image/tiff" => Ok((kind, bytes)),
-        _ => Ok(("image/png", Raster::decode(&path.display().to_string(), &bytes)?.to_png()?)),
-    }
 }
 
 fn found(curve: &[CurvePoint]) -> Vec<(usize, usize)> {

@@ -172,16 +172,6 @@ pub(crate) fn run(
 }
 
 fn event(pool: &Pool, row: usize, label: Label, reason: &str) -> Event {
-    Event {
-        seq: 0,
-        key: format!("truth-{}", digest::of_bytes(pool.id(row).as_bytes())),
-        tile_id: pool.id(row).into(),
-        variant: String::new(),
-        content_id: String::new(),
-        label,
-        who: TRUTH.into(),
-        at: String::new(),
-        milliseconds: None,
-        reason: reason.into(),
-    }
+    let key = format!("truth-{}", digest::of_bytes(pool.id(row).as_bytes()));
+    Event { reason: reason.into(), ..Event::answer(&key, pool.id(row), label, TRUTH, "") }
 }

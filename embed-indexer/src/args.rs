@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use curator_cli::{Builtin, Common, DeviceChoice, Failure, Outcome, Program};
 use curator_core::doctor::Check;
 use curator_core::{BBox, Context};
-use curator_web::ServeOptions;
+use curator_web::WebArgs;
 
 use crate::ann::Kind;
 use crate::build::{self, BuildConfig};
@@ -119,15 +119,8 @@ struct ServeArgs {
     /// Where the tiles are, when they moved
     #[arg(long, value_name = "DIR")]
     tiles: Option<PathBuf>,
-    /// Port; 0 takes any that is free
-    #[arg(long, default_value_t = 0)]
-    port: u16,
-    /// Address to listen on
-    #[arg(long, default_value = "127.0.0.1")]
-    host: std::net::IpAddr,
-    /// Let others on this network open the page: `--share lan`
-    #[arg(long, value_name = "HOW", value_parser = ["lan"])]
-    share: Option<String>,
+    #[command(flatten)]
+    web: WebArgs,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -176,11 +169,7 @@ impl Program for Cli {
             Command::Search(args) => Ok(args.run(context)?),
             Command::Serve(args) => {
                 let searcher = Searcher::open(&args.index, args.tiles.as_deref(), args.device)?;
-                let options = ServeOptions {
-                    host: args.host,
-                    port: args.port,
-                    share_lan: args.share.is_some(),
-                };
+                let options = args.web.options(None);
                 let router = serve::router(std::sync::Arc::new(searcher));
                 let runtime =
                     tokio::runtime::Runtime::new().map_err(curator_web::Error::Stopped)?;

@@ -6,7 +6,7 @@ use curator_core::error::exit;
 /// Shorthand for results of this program.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong while labelling and exporting.
+/// What can go wrong while labelling, exporting and importing.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Directories and images.
@@ -30,6 +30,15 @@ pub enum Error {
         /// The output.
         path: std::path::PathBuf,
     },
+    /// A form with pictures was asked for without them.
+    #[error("this form has the pictures with it")]
+    NeedsTiles,
+    /// There is no such link.
+    #[error("there is no link `{id}`")]
+    NoLink {
+        /// Its name.
+        id: String,
+    },
 }
 
 impl Diagnose for Error {
@@ -42,6 +51,8 @@ impl Diagnose for Error {
                 Some("label first: `swipe-labeler serve tiles/ -o labels/`".into())
             }
             Self::NotEmpty { .. } => Some("choose another `--output`".into()),
+            Self::NeedsTiles => Some("say where they are: `--tiles tiles/`".into()),
+            Self::NoLink { .. } => Some("`swipe-labeler links list labels/` lists them".into()),
         }
     }
 
@@ -50,7 +61,7 @@ impl Diagnose for Error {
             Self::Core(error) => error.exit_code(),
             Self::Labels(error) => error.exit_code(),
             Self::Web(error) => error.exit_code(),
-            Self::NotEmpty { .. } => exit::USAGE,
+            Self::NotEmpty { .. } | Self::NeedsTiles | Self::NoLink { .. } => exit::USAGE,
             Self::NoLabels { .. } => exit::FAILED,
         }
     }

@@ -1,14 +1,17 @@
-//! Labels images by swiping, alone or together, and exports what was said.
+//! Labels images by swiping, alone or together, and brings labels in and out.
 //!
 //! ```text
 //! swipe-labeler serve tiles/ -o labels/
 //! swipe-labeler export labels/ --tiles tiles/ --to folders -o sorted/
+//! swipe-labeler import sorted/ --from folders -o labels/
 //! ```
-//! Memory of `serve`: the rows, about 200 bytes a tile; pictures are read when they are shown.
 
 pub mod args;
+mod care;
 mod error;
 pub mod export;
+pub mod import;
+pub mod labels;
 pub mod serve;
 
 pub use error::{Error, Result};

@@ -1,28 +1,28 @@
-//! `serve`: the labelling page over a fixed deck.
+//! `serve`: the labelling page over a set of tiles.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use curator_core::{Context, Error as CoreError, Tile, TileSet, raster, seed};
-use curator_labeling::{ListDeck, Session, Store};
-use curator_web::ServeOptions;
+use curator_core::{Context, Error as CoreError};
+use curator_labeling::{Order, Queue, Session, Settings, Store, Tally, picture_file};
+use curator_web::{ServeOptions, Server};
 use serde::Serialize;
 
 use crate::Result;
 
-/// What is labelled, and where the labels go.
+/// What is labelled, how, and where the labels go.
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
     /// The images.
     pub tiles: PathBuf,
     /// The labels' directory.
     pub output: PathBuf,
-    /// What is asked.
-    pub question: String,
+    /// In which order they are asked.
+    pub order: Order,
     /// A picture of what is looked for.
     pub reference: Option<PathBuf>,
-    /// Shuffle by this seed; by name when `None`.
-    pub shuffle: Option<u64>,
+    /// What is asked, and of how many.
+    pub settings: Settings,
     /// Where to listen.
     pub web: ServeOptions,
 }
@@ -30,50 +30,65 @@ pub struct ServeConfig {
 /// What a session ends with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Tiles with a label now.
-    pub labelled: usize,
-    /// Of these, positive.
-    pub positive: usize,
-    /// Tiles in total.
+    /// Numbers over all labels.
+    #[serde(flatten)]
+    pub tally: Tally,
+    /// Pictures in total.
     pub tiles: usize,
 }
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} of {} labelled, {} positive", self.labelled, self.tiles, self.positive)
+        let Tally { answered, positive, disputed, skipped, flagged, .. } = self.tally;
+        write!(f, "{answered} labelled, {positive} positive; {} pictures here", self.tiles)?;
+        for (count, what) in
+            [(disputed, "disagreements"), (flagged, "flagged"), (skipped, "could not be shown")]
+        {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// Serves the page until Finish or Ctrl-C.
+/// Serves the page until Finish or Ctrl-C. The pictures are listed while the page is up already.
 ///
 /// # Errors
 /// When images or labels cannot be read, or the address cannot be bound.
 pub fn run(config: &ServeConfig, context: &Context) -> Result<Report> {
-    let tiles = TileSet::open(&config.tiles)?;
-    let mut rows: Vec<Tile> = tiles.rows().collect::<curator_core::Result<_>>()?;
-    if let Some(shuffle) = config.shuffle {
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_by_cached_key(|&i| seed::mix(shuffle, &[i as u64]));
-        rows = order.into_iter().map(|i| rows[i].clone()).collect();
+    if !config.tiles.exists() {
+        return Err(CoreError::Missing { path: config.tiles.clone() }.into());
     }
-    let reference = config.reference.as_deref().map(read_picture).transpose()?;
+    let reference = config.reference.as_deref().map(picture_file).transpose()?;
+    let queue = Queue::new(&config.tiles, config.order.clone(), reference);
     let store = Store::open(&config.output)?;
-    let count = rows.len();
-    let deck = Arc::new(ListDeck::new(tiles, rows, reference));
-    let session = Arc::new(Session::new(deck, store, &config.question)?);
+    let server = Server::bind(&config.web)?;
+    let settings = Settings { secret: server.access.secret(), ..config.settings.clone() };
+    let session = Arc::new(Session::new(queue.clone(), store, settings)?);
+    let failed = Arc::new(Mutex::new(None));
+    let listing = {
+        let (queue, session, failed) = (queue.clone(), session.clone(), failed.clone());
+        let progress = context.progress.clone();
+        move || match queue.fill() {
+            Ok(()) => {
+                session.try_skipped();
+                progress.note(&format!("{} pictures", queue.len()));
+            }
+            Err(error) => {
+                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                session.finish();
+            }
+        }
+    };
     let runtime = tokio::runtime::Runtime::new().map_err(curator_web::Error::Stopped)?;
-    let router = curator_labeling::router(session.clone());
-    runtime.block_on(curator_web::serve(router, &config.web, context, session.finished()))?;
-    let progress = session.progress();
-    Ok(Report { labelled: progress.answered, positive: progress.positive, tiles: count })
-}
-
-/// A picture file as a browser shows it.
-fn read_picture(path: &std::path::Path) -> Result<curator_labeling::Picture> {
-    let bytes = std::fs::read(path).map_err(CoreError::io("read", path))?;
-    let decoded = curator_core::Raster::decode(&path.display().to_string(), &bytes)?;
-    Ok(match raster::media_type(&bytes) {
-        Some(kind) if kind != "image/tiff" => (kind, bytes),
-        _ => ("image/png", decoded.to_png()?),
-    })
+    runtime.block_on(async {
+        std::thread::spawn(listing);
+        let router = curator_labeling::router(session.clone());
+        server.run(router, context, session.finished()).await
+    })?;
+    if let Some(error) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(error.into());
+    }
+    Ok(Report { tally: session.progress("").tally, tiles: queue.len() })
 }

@@ -1,58 +1,102 @@
-//! Where cards come from.
+//! Where pictures come from.
 
-use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use curator_core::dataset::Label;
-use curator_core::{Raster, Tile, TileSet};
+use curator_core::{Tile, TileSet};
 use serde::Serialize;
 
 use crate::Result;
+use crate::picture::Picture;
 
-/// A picture to be judged.
+/// A question a deck would ask next.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Card {
-    /// The tile.
-    pub tile: Tile,
+pub struct Pick {
+    /// The row in the deck.
+    pub row: u32,
     /// Why it is asked, for the person to read.
     pub reason: String,
     /// What the classifier thinks, when there is one.
     pub probability: Option<f32>,
 }
 
-/// An answer to a card, after it was stored.
+/// Whether a row may be asked of somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Free {
+    /// It may.
+    Yes,
+    /// Somebody else has it at the moment.
+    Held,
+    /// It was answered, or by this person; only an undo changes that.
+    Done,
+}
+
+/// An answer to a picture, after it was stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
+    /// The row in the deck.
+    pub row: u32,
     /// The tile.
     pub tile_id: String,
-    /// What was said; `None` when an answer was taken back.
+    /// What holds now; `None` when nothing is said any more.
     pub label: Option<Label>,
 }
 
-/// A picture's bytes with their media type.
-pub type Picture = (&'static str, Vec<u8>);
+/// Pictures near another one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Around {
+    /// The eight neighbours of the same time, from north-west row by row; its own place, the fifth of
+    /// nine, is empty.
+    pub places: [Option<u32>; 9],
+    /// The same place at other times, in their order, itself among them.
+    pub times: Vec<u32>,
+}
 
 /// What a session asks and tells. Calls come from several threads.
 pub trait Deck: Send + Sync {
-    /// Up to `n` cards to ask next, none of `taken` (answered, or with another person). Fewer, or none,
-    /// when there are no more at the moment.
-    fn next(&self, n: usize, taken: &HashSet<String>) -> Vec<Card>;
+    /// The row of a tile.
+    fn row(&self, tile_id: &str) -> Option<u32>;
+
+    /// A tile's id, hashed by [`hash`]; 0 when there is no such row.
+    fn hash(&self, row: u32) -> u64;
+
+    /// The tiles of rows.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn tiles(&self, rows: &[u32]) -> Result<Vec<Tile>>;
+
+    /// Up to `n` rows to ask a person next, each of them free. Fewer, or none, when there are no more at
+    /// the moment.
+    fn next(&self, person: u32, n: usize, free: &dyn Fn(u32) -> Free) -> Vec<Pick>;
 
     /// An answer was stored or taken back.
     fn answered(&self, answer: &Answer);
 
-    /// The picture of a tile.
+    /// The encoded picture of a tile.
     ///
     /// # Errors
     /// When it cannot be read.
-    fn picture(&self, tile: &Tile) -> Result<Picture>;
+    fn picture(&self, tile: &Tile) -> Result<Vec<u8>>;
 
     /// The picture of what is looked for, when there is one.
     fn reference(&self) -> Option<Picture> {
         None
     }
 
-    /// How many cards there are in total, when that is known.
+    /// How many pictures there are in total, when that is known.
     fn total(&self) -> Option<usize> {
+        None
+    }
+
+    /// What there is around a tile.
+    fn around(&self, row: u32) -> Around {
+        let _ = row;
+        Around::default()
+    }
+
+    /// Why there is nothing to ask at the moment, when there is a reason.
+    fn waiting(&self) -> Option<String> {
         None
     }
 
@@ -62,7 +106,7 @@ pub trait Deck: Send + Sync {
     }
 }
 
-/// What stands beside the cards.
+/// What stands beside the pictures.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Panel {
     /// Names and values.
@@ -73,52 +117,18 @@ pub struct Panel {
     pub advice: Option<String>,
 }
 
-/// The picture of a tile as a browser shows it.
+/// The hash of a tile's id that a session knows it by, in memory only.
+#[must_use]
+pub fn hash(tile_id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    tile_id.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The encoded picture of a tile of a set.
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn browser_picture(tiles: &TileSet, tile: &Tile) -> Result<Picture> {
-    let bytes = tiles.encoded(&tile.location)?;
-    match curator_core::raster::media_type(&bytes) {
-        Some(kind) if kind != "image/tiff" => Ok((kind, bytes)),
-        _ => Ok(("image/png", Raster::decode(&tile.tile_id, &bytes)?.to_png()?)),
-    }
-}
-
-/// A fixed list of tiles, asked in order. Memory: the rows, about 200 bytes a tile.
-pub struct ListDeck {
-    tiles: TileSet,
-    rows: Vec<Tile>,
-    reference: Option<Picture>,
-}
-
-impl ListDeck {
-    /// A deck of rows of a tile set.
-    #[must_use]
-    pub fn new(tiles: TileSet, rows: Vec<Tile>, reference: Option<Picture>) -> Self {
-        Self { tiles, rows, reference }
-    }
-}
-
-impl Deck for ListDeck {
-    fn next(&self, n: usize, taken: &HashSet<String>) -> Vec<Card> {
-        let free = self.rows.iter().filter(|tile| !taken.contains(&tile.tile_id));
-        let card =
-            |tile: &Tile| Card { tile: tile.clone(), reason: String::new(), probability: None };
-        free.take(n).map(card).collect()
-    }
-
-    fn answered(&self, _: &Answer) {}
-
-    fn picture(&self, tile: &Tile) -> Result<Picture> {
-        browser_picture(&self.tiles, tile)
-    }
-
-    fn reference(&self) -> Option<Picture> {
-        self.reference.clone()
-    }
-
-    fn total(&self) -> Option<usize> {
-        Some(self.rows.len())
-    }
+pub fn encoded(tiles: &TileSet, tile: &Tile) -> Result<Vec<u8>> {
+    Ok(tiles.encoded(&tile.location)?)
 }

@@ -31,11 +31,38 @@ pub enum Error {
         /// The newest that is understood.
         supported: i64,
     },
-    /// An answer to a card that this session did not hand out.
-    #[error("card {card} is not known here")]
-    UnknownCard {
-        /// The card's number.
-        card: u64,
+    /// Another program labels into the same directory.
+    #[error("another program labels into `{path}`")]
+    InUse {
+        /// The labels' directory.
+        path: PathBuf,
+    },
+    /// An answer could not be written; it is not recorded.
+    #[error("the answer was not stored: {reason}")]
+    Refused {
+        /// What the disk or the database said.
+        reason: String,
+    },
+    /// The session is over.
+    #[error("the session is over")]
+    Stopped,
+    /// A tile that is not in this session.
+    #[error("this picture is not known here")]
+    UnknownTile,
+    /// An answer to a picture that was not handed to whoever answers.
+    #[error("this picture was not given to you")]
+    NotYours,
+    /// More people than a session knows.
+    #[error("there are too many people here")]
+    Crowded,
+    /// A key that belongs to another answer.
+    #[error("this answer's key belongs to another answer")]
+    KeyTaken,
+    /// A class that this session does not have.
+    #[error("there is no class `{class}` here")]
+    UnknownClass {
+        /// The class.
+        class: String,
     },
 }
 
@@ -50,7 +77,14 @@ impl Diagnose for Error {
             Self::NewerSchema { .. } => {
                 Some("update the programs: `git pull && make build`".into())
             }
-            Self::UnknownCard { .. } => Some("reload the page".into()),
+            Self::InUse { .. } => Some(
+                "stop it first; or let others join it: `--share lan`, and open its link".into(),
+            ),
+            Self::Refused { .. } => Some("free some space on the disk, then answer again".into()),
+            Self::Stopped => Some("start the program again: it goes on".into()),
+            Self::Crowded => Some("use a name that you used before".into()),
+            Self::UnknownTile | Self::NotYours | Self::KeyTaken => Some("reload the page".into()),
+            Self::UnknownClass { .. } => Some("choose one of the buttons".into()),
         }
     }
 

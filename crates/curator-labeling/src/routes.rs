@@ -1,289 +1,288 @@
-//! The HTTP routes of a session and its page. Handlers translate; [`Session`] decides.
+//! The HTTP routes of a session and its pages. Handlers translate; [`Session`] decides. Who asks is known
+//! from the [`Visitor`] that `curator-web` puts into every request.
+
+mod pages;
+mod words;
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
-use axum::http::header;
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
-use curator_core::dataset::Label;
-use curator_web::Problem;
-use rust_embed::RustEmbed;
+use axum::{Extension, Json, Router};
+use curator_web::{Access, Problem, Role, Visitor};
 use serde::Deserialize;
+use serde_json::json;
 
-use crate::session::Dealt;
-use crate::{Error, Session};
+use crate::session::{Asker, Dealt, Session};
+use crate::{Error, Stored};
+use words::{Answers, Settlement, Tab, Undo, Wanted, key, name};
 
-/// Cards a page may hold at a time.
-const MAX_CARDS: usize = 24;
-/// Longest name of a person.
-const MAX_NAME: usize = 60;
+/// Pictures a tab may hold at a time: a page of the grid, and the next one.
+const MAX_CARDS: usize = 128;
+/// Largest request body: a few hundred answers.
+const MAX_BODY: usize = 256 << 10;
+/// Cases of each kind on the owner's page.
+const MAX_CASES: usize = 60;
 
-#[derive(RustEmbed)]
-#[folder = "assets"]
-struct Assets;
+type Reply = Result<Response, Problem>;
+type Here = State<Arc<Session>>;
 
 /// The routes; tested without a socket.
 pub fn router(session: Arc<Session>) -> Router {
     Router::new()
-        .route("/", get(|| async { curator_web::asset::<Assets>("index.html") }))
-        .route(
-            "/assets/{name}",
-            get(|Path(name): Path<String>| async move { curator_web::asset::<Assets>(&name) }),
-        )
+        .merge(pages::router())
         .route("/api/session", get(about))
-        .route("/api/cards", get(cards))
-        .route("/api/cards/{number}/image", get(picture))
+        .route("/api/cards", post(cards))
+        .route("/api/release", post(release))
+        .route("/api/picture", get(picture))
+        .route("/api/around", get(around))
         .route("/api/reference", get(reference))
-        .route("/api/answers", post(answer))
+        .route("/api/answers", post(answers))
         .route("/api/undo", post(undo))
         .route("/api/finish", post(finish))
+        .route("/api/overview", get(overview))
+        .route("/api/settle", post(settle))
+        .route("/api/links", get(links).post(add_link))
+        .route("/api/links/revoke", post(revoke_link))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(session)
 }
 
-async fn about(State(session): State<Arc<Session>>) -> Result<Response, Problem> {
+#[derive(Deserialize)]
+struct Asking {
+    #[serde(default)]
+    who: String,
+}
+
+async fn about(
+    State(session): Here,
+    Extension(visitor): Extension<Visitor>,
+    Query(asking): Query<Asking>,
+) -> Reply {
     blocking(move || {
-        let progress = session.progress();
-        let body = serde_json::json!({
-            "question": session.question,
+        let settings = session.settings();
+        Ok(Json(json!({
+            "question": settings.question,
+            "classes": settings.classes,
+            "overlap": settings.overlap,
             "has_reference": session.reference().is_some(),
-            "progress": progress,
-        });
-        Ok(Json(body).into_response())
+            "role": visitor.role,
+            "progress": session.progress(&asking.who),
+        }))
+        .into_response())
     })
     .await
 }
 
-#[derive(Deserialize)]
-struct Wanted {
-    who: String,
-    n: Option<usize>,
+/// Who labels, from what their page says and their cookie shows.
+fn asker(visitor: &Visitor, who: &str, tab: &str) -> Result<Asker, Problem> {
+    visitor.must_be(Role::Labeller)?;
+    Ok(Asker { client: visitor.client.clone(), tab: key(tab)?, who: name(who)? })
 }
 
 async fn cards(
-    State(session): State<Arc<Session>>,
-    Query(wanted): Query<Wanted>,
-) -> Result<Response, Problem> {
-    let who = name(&wanted.who)?;
+    State(session): Here,
+    Extension(visitor): Extension<Visitor>,
+    Json(wanted): Json<Wanted>,
+) -> Reply {
+    let asker = asker(&visitor, &wanted.who, &wanted.tab)?;
     blocking(move || {
-        let dealt = session.deal(&who, wanted.n.unwrap_or(6).clamp(1, MAX_CARDS));
-        let cards: Vec<_> = dealt.iter().map(as_json).collect();
-        Ok(Json(serde_json::json!({ "cards": cards })).into_response())
+        let n = wanted.n.unwrap_or(8).clamp(1, MAX_CARDS);
+        let dealt = session.deal(&asker, n).map_err(problem)?;
+        let cards: Vec<_> = dealt.iter().map(card).collect();
+        Ok(Json(json!({ "cards": cards })).into_response())
     })
     .await
 }
 
-fn as_json(dealt: &Dealt) -> serde_json::Value {
-    let tile = &dealt.card.tile;
-    serde_json::json!({
-        "card": dealt.number,
-        "title": tile.tile_id,
+fn card(dealt: &Dealt) -> serde_json::Value {
+    let tile = &dealt.tile;
+    json!({
+        "tile": tile.tile_id,
+        "sight": dealt.sight,
+        "token": dealt.token,
         "time": tile.time,
+        "layer": tile.layer,
         "place": tile.bbox.map(|b| b.center()),
-        "reason": dealt.card.reason,
-        "probability": dealt.card.probability,
+        "reason": dealt.reason,
+        "probability": dealt.probability,
     })
 }
 
-async fn picture(
-    State(session): State<Arc<Session>>,
-    Path(number): Path<u64>,
-) -> Result<Response, Problem> {
-    blocking(move || Ok(image(session.picture(number).map_err(problem)?))).await
+async fn release(
+    State(session): Here,
+    Extension(visitor): Extension<Visitor>,
+    Json(tab): Json<Tab>,
+) -> Reply {
+    session.release(&asker(&visitor, &tab.who, &tab.tab)?);
+    Ok(Json(json!({ "released": true })).into_response())
 }
 
-async fn reference(State(session): State<Arc<Session>>) -> Result<Response, Problem> {
-    session
-        .reference()
-        .map(image)
-        .ok_or_else(|| Problem::not_found("there is no reference picture"))
+#[derive(Deserialize)]
+struct Sight {
+    tile: String,
+    sight: String,
+    size: Option<u32>,
 }
 
+async fn picture(State(session): Here, Query(wanted): Query<Sight>) -> Reply {
+    blocking(move || {
+        let size = wanted.size.map(|size| size.clamp(32, 4096));
+        let picture = session.picture(&wanted.tile, &wanted.sight, size);
+        Ok(image(picture.map_err(problem)?))
+    })
+    .await
+}
+
+async fn around(State(session): Here, Query(wanted): Query<Sight>) -> Reply {
+    blocking(move || {
+        let found = session.around(&wanted.tile, &wanted.sight).map_err(problem)?;
+        Ok(Json(found).into_response())
+    })
+    .await
+}
+
+async fn reference(State(session): Here) -> Reply {
+    let none = || Problem::not_found("there is no reference picture");
+    session.reference().map(image).ok_or_else(none)
+}
+
+/// A picture's address has its signature in it, so it may stay in the browser; it is asked for again after
+/// a while, should the file have changed.
 fn image((media_type, bytes): crate::Picture) -> Response {
     let headers =
-        [(header::CONTENT_TYPE, media_type), (header::CACHE_CONTROL, "private, max-age=3600")];
+        [(header::CONTENT_TYPE, media_type), (header::CACHE_CONTROL, "private, max-age=600")];
     (headers, bytes).into_response()
 }
 
-#[derive(Deserialize)]
-struct Given {
-    who: String,
-    card: u64,
-    label: String,
-    milliseconds: Option<i64>,
-    key: String,
-}
-
-async fn answer(
-    State(session): State<Arc<Session>>,
-    Json(given): Json<Given>,
-) -> Result<Response, Problem> {
-    let who = name(&given.who)?;
-    let label: Label = given.label.parse().map_err(Problem::bad_request)?;
-    let key = key(&given.key)?;
-    blocking(move || {
-        session.answer(&who, given.card, label, given.milliseconds, &key).map_err(problem)?;
-        Ok(Json(serde_json::json!({ "stored": true })).into_response())
-    })
-    .await
-}
-
-#[derive(Deserialize)]
-struct Undo {
-    who: String,
-    key: String,
+async fn answers(
+    State(session): Here,
+    Extension(visitor): Extension<Visitor>,
+    Json(answers): Json<Answers>,
+) -> Reply {
+    let asker = asker(&visitor, &answers.who, &answers.tab)?;
+    let (keys, given) = answers.given()?;
+    let results = session.answer(&asker, given).await.map_err(problem)?;
+    let (mut stored, mut refused) = (Vec::new(), Vec::new());
+    for (key, result) in keys.into_iter().zip(results) {
+        match result {
+            Ok(Stored::New | Stored::Again) => stored.push(key),
+            Err(error) => refused.push(json!({ "key": key, "error": error.to_string() })),
+        }
+    }
+    Ok(Json(json!({ "stored": stored, "refused": refused })).into_response())
 }
 
 async fn undo(
-    State(session): State<Arc<Session>>,
+    State(session): Here,
+    Extension(visitor): Extension<Visitor>,
     Json(undo): Json<Undo>,
-) -> Result<Response, Problem> {
-    let (who, key) = (name(&undo.who)?, key(&undo.key)?);
+) -> Reply {
+    let asker = asker(&visitor, &undo.who, &undo.tab)?;
+    let of = undo.of.as_deref().map(key).transpose()?;
+    let dealt = session.undo(&asker, of, key(&undo.key)?).await.map_err(problem)?;
+    Ok(Json(json!({ "card": dealt.as_ref().map(card) })).into_response())
+}
+
+async fn finish(State(session): Here, Extension(visitor): Extension<Visitor>) -> Reply {
+    visitor.must_be(Role::Owner)?;
+    session.finish();
+    Ok(Json(json!({ "finishing": true })).into_response())
+}
+
+async fn overview(State(session): Here, Extension(visitor): Extension<Visitor>) -> Reply {
+    visitor.must_be(Role::Viewer)?;
+    blocking(move || Ok(Json(session.overview(MAX_CASES)).into_response())).await
+}
+
+async fn settle(
+    State(session): Here,
+    Extension(visitor): Extension<Visitor>,
+    Json(settlement): Json<Settlement>,
+) -> Reply {
+    visitor.must_be(Role::Owner)?;
+    let asker = asker(&visitor, &settlement.who, &settlement.tab)?;
+    session.settle(&asker, settlement.given()?).await.map_err(problem)?;
+    Ok(Json(json!({ "stored": true })).into_response())
+}
+
+async fn links(
+    Extension(visitor): Extension<Visitor>,
+    Extension(access): Extension<Access>,
+) -> Reply {
+    visitor.must_be(Role::Owner)?;
+    Ok(Json(json!({ "links": access.links() })).into_response())
+}
+
+#[derive(Deserialize)]
+struct NewLink {
+    role: Role,
+    hours: Option<u32>,
+}
+
+async fn add_link(
+    Extension(visitor): Extension<Visitor>,
+    Extension(access): Extension<Access>,
+    Json(wanted): Json<NewLink>,
+) -> Reply {
+    visitor.must_be(Role::Owner)?;
     blocking(move || {
-        let dealt = session.undo(&who, &key).map_err(problem)?;
-        Ok(Json(serde_json::json!({ "card": dealt.as_ref().map(as_json) })).into_response())
+        let link = access.add(wanted.role, wanted.hours).map_err(|e| logged(&e))?;
+        Ok(Json(link).into_response())
     })
     .await
 }
 
-async fn finish(State(session): State<Arc<Session>>) -> Response {
-    session.finish();
-    Json(serde_json::json!({ "finishing": true })).into_response()
+#[derive(Deserialize)]
+struct Revoked {
+    id: String,
 }
 
-fn name(who: &str) -> Result<String, Problem> {
-    let who = who.trim();
-    if who.is_empty() || who.chars().count() > MAX_NAME || who.chars().any(char::is_control) {
-        return Err(Problem::bad_request(format!("a name has 1 to {MAX_NAME} characters")));
-    }
-    Ok(who.into())
-}
-
-fn key(key: &str) -> Result<String, Problem> {
-    if (8..=64).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    {
-        Ok(key.into())
-    } else {
-        Err(Problem::bad_request("a key has 8 to 64 letters, digits and hyphens"))
-    }
+async fn revoke_link(
+    Extension(visitor): Extension<Visitor>,
+    Extension(access): Extension<Access>,
+    Json(Revoked { id }): Json<Revoked>,
+) -> Reply {
+    visitor.must_be(Role::Owner)?;
+    blocking(move || {
+        let revoked = access.revoke(&id).map_err(|e| logged(&e))?;
+        Ok(Json(json!({ "revoked": revoked })).into_response())
+    })
+    .await
 }
 
 fn problem(error: Error) -> Problem {
-    match error {
-        Error::UnknownCard { .. } => Problem::not_found(error.to_string()),
-        error => {
-            tracing::error!("{error}");
-            Problem::internal()
-        }
-    }
+    let status = match &error {
+        Error::UnknownTile => StatusCode::NOT_FOUND,
+        Error::NotYours => StatusCode::FORBIDDEN,
+        Error::KeyTaken => StatusCode::CONFLICT,
+        Error::UnknownClass { .. } | Error::Crowded => StatusCode::BAD_REQUEST,
+        Error::Refused { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        Error::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+        // A picture that is broken or gone: the page says so and offers to skip it.
+        Error::Core(
+            curator_core::Error::Image { .. }
+            | curator_core::Error::Missing { .. }
+            | curator_core::Error::Damaged { .. },
+        ) => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => return logged(&error),
+    };
+    let mut problem = Problem::new(status, error.to_string());
+    problem.hint = curator_core::Diagnose::hint(&error);
+    problem
 }
 
-/// Runs what waits for the disk or computes off the threads that serve.
-async fn blocking(
-    work: impl FnOnce() -> Result<Response, Problem> + Send + 'static,
-) -> Result<Response, Problem> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        tracing::error!("{error}");
-        Problem::internal()
-    })?
+fn logged(error: &dyn std::fmt::Display) -> Problem {
+    tracing::error!("{error}");
+    Problem::internal()
+}
+
+/// Runs what reads files or computes off the threads that serve.
+async fn blocking(work: impl FnOnce() -> Reply + Send + 'static) -> Reply {
+    tokio::task::spawn_blocking(work).await.map_err(|error| logged(&error))?
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{ListDeck, Store};
-    use axum::body::{Body, to_bytes};
-    use axum::http::{Request, StatusCode};
-    use curator_core::{Raster, TileSet};
-    use tower::ServiceExt;
-
-    fn session(dir: &std::path::Path) -> Arc<Session> {
-        let png = Raster::filled(4, 4, &[1, 2, 3]).to_png().unwrap();
-        std::fs::create_dir_all(dir.join("tiles")).unwrap();
-        for i in 0..5 {
-            std::fs::write(dir.join("tiles").join(format!("{i}.png")), &png).unwrap();
-        }
-        let tiles = TileSet::open(&dir.join("tiles")).unwrap();
-        let rows = tiles.rows().collect::<curator_core::Result<Vec<_>>>().unwrap();
-        let store = Store::open(&dir.join("labels")).unwrap();
-        let deck = Arc::new(ListDeck::new(tiles, rows, None));
-        Arc::new(Session::new(deck, store, "An island?").unwrap())
-    }
-
-    async fn call(
-        session: &Arc<Session>,
-        method: &str,
-        uri: &str,
-        body: &str,
-    ) -> (StatusCode, serde_json::Value) {
-        let request = Request::builder()
-            .method(method)
-            .uri(uri)
-            .header("content-type", "application/json")
-            .body(Body::from(body.to_string()))
-            .unwrap();
-        let reply = router(session.clone()).oneshot(request).await.unwrap();
-        let status = reply.status();
-        let bytes = to_bytes(reply.into_body(), 1 << 20).await.unwrap();
-        (status, serde_json::from_slice(&bytes).unwrap_or_default())
-    }
-
-    fn numbers(cards: &serde_json::Value) -> Vec<u64> {
-        cards["cards"].as_array().unwrap().iter().map(|c| c["card"].as_u64().unwrap()).collect()
-    }
-
-    #[tokio::test]
-    async fn two_people_never_hold_the_same_card() {
-        let dir = tempfile::tempdir().unwrap();
-        let session = session(dir.path());
-        let (_, ann) = call(&session, "GET", "/api/cards?who=ann&n=3", "").await;
-        let (_, bob) = call(&session, "GET", "/api/cards?who=bob&n=3", "").await;
-        let (ann, bob) = (numbers(&ann), numbers(&bob));
-        assert_eq!((ann.len(), bob.len()), (3, 2));
-        assert!(ann.iter().all(|card| !bob.contains(card)));
-        let (_, again) = call(&session, "GET", "/api/cards?who=ann&n=3", "").await;
-        assert_eq!(numbers(&again), ann, "a second tab gets the same cards");
-    }
-
-    #[tokio::test]
-    async fn an_answer_is_stored_once_and_can_be_taken_back() {
-        let dir = tempfile::tempdir().unwrap();
-        let session = session(dir.path());
-        let (_, cards) = call(&session, "GET", "/api/cards?who=ann&n=1", "").await;
-        let card = numbers(&cards)[0];
-        let body = format!(r#"{{"who":"ann","card":{card},"label":"positive","key":"key-0001"}}"#);
-        for _ in 0..2 {
-            assert_eq!(call(&session, "POST", "/api/answers", &body).await.0, StatusCode::OK);
-        }
-        let (_, about) = call(&session, "GET", "/api/session", "").await;
-        assert_eq!(about["progress"]["answered"], 1);
-        let undo = r#"{"who":"ann","key":"undo-0001"}"#;
-        let (_, undone) = call(&session, "POST", "/api/undo", undo).await;
-        assert_eq!(undone["card"]["card"], card);
-        let (_, about) = call(&session, "GET", "/api/session", "").await;
-        assert_eq!(about["progress"]["answered"], 0);
-    }
-
-    #[tokio::test]
-    async fn nonsense_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let session = session(dir.path());
-        for body in [
-            r#"{"who":"ann","card":99,"label":"positive","key":"key-0001"}"#,
-            r#"{"who":"","card":1,"label":"positive","key":"key-0001"}"#,
-            r#"{"who":"ann","card":1,"label":"maybe","key":"key-0001"}"#,
-            r#"{"who":"ann","card":1,"label":"positive","key":"../../x"}"#,
-        ] {
-            assert!(
-                call(&session, "POST", "/api/answers", body).await.0.is_client_error(),
-                "{body}"
-            );
-        }
-        assert_eq!(call(&session, "GET", "/api/cards/7/image", "").await.0, StatusCode::NOT_FOUND);
-        assert_eq!(
-            call(&session, "GET", "/assets/..%2F..%2Fsrc%2Flib.rs", "").await.0,
-            StatusCode::NOT_FOUND
-        );
-    }
-}
+mod tests;

@@ -1,0 +1,129 @@
+// One picture at a time. The next cards lie under it, painted already: answering only lets the upper one go.
+import { hand, setSize, load } from './hand.js';
+import { judge, startClock } from './answers.js';
+import { $, on, emit, make } from './bus.js';
+import * as zoom from './zoom.js';
+import { swipe, reading } from './swipe.js';
+import { labelFor } from './choices.js';
+
+const SHOWN = 3;
+const stage = $('stage');
+const cards = new Map(); // tile → article
+let leaving = null; // how the next card leaves: direction and speed
+let gesture = null;
+
+export const top = () => cards.get(hand[0]?.tile);
+export const picture = () => top()?.querySelector('img');
+
+function article(card) {
+  const known = cards.get(card.tile);
+  if (known) return known;
+  const element = make('article', { className: 'card' });
+  element.append(card.image);
+  const stamps = [['right', 'yes'], ['left', 'no'], ['down', 'unsure'], ['up', 'flag']];
+  for (const [direction, kind] of stamps) {
+    element.append(make('b', { className: `stamp ${kind}`, ariaHidden: 'true', textContent: labelFor(direction) }));
+  }
+  if (card.broken) broken(card, element);
+  cards.set(card.tile, element);
+  return element;
+}
+
+function broken(card, element = cards.get(card.tile)) {
+  if (!element || element.querySelector('.broken')) return;
+  element.querySelector('img').hidden = true;
+  element.append(make('div', { className: 'broken', role: 'alert' },
+    make('b', { textContent: 'This picture cannot be shown' }),
+    make('p', { className: 'quiet', textContent: card.tile }),
+    make('button', { type: 'button', className: 'skip', textContent: 'Skip it', onclick: () => judge('skip') })));
+  if (card === hand[0]) emit('shown', card);
+}
+
+// Puts the cards in hand onto the stage; those that stay are not touched.
+export function paint() {
+  const visible = hand.slice(0, SHOWN);
+  const keep = new Set(visible.map((card) => card.tile));
+  for (const [tile, element] of cards) {
+    if (!keep.has(tile)) { cards.delete(tile); if (!element.classList.contains('gone')) element.remove(); }
+  }
+  visible.forEach((card, depth) => {
+    load(card);
+    const element = article(card);
+    if (element.firstElementChild !== card.image && element.firstElementChild.tagName === 'IMG') element.firstElementChild.replaceWith(card.image);
+    if (!element.isConnected) stage.prepend(element);
+    element.style.setProperty('--depth', depth);
+    element.style.zIndex = SHOWN - depth;
+    element.classList.toggle('top', depth === 0);
+    element.inert = depth > 0;
+    element.ariaHidden = depth > 0 ? 'true' : null;
+    element.classList.toggle('flagged', Boolean(card.flag));
+    if (depth === 0 && element !== paint.top) {
+      card.image.alt = `Picture to judge: ${card.tile}`;
+      zoom.reset(card.image);
+      startClock();
+      emit('shown', card);
+    }
+  });
+  paint.top = top();
+  if (!visible.length) emit('empty');
+}
+
+// The upper card leaves the way it was swiped, or the way its key points.
+function leave(card, direction) {
+  const element = cards.get(card.tile);
+  if (!element) return;
+  cards.delete(card.tile);
+  const { dx = 0, dy = 0, speed = [0, 0] } = leaving || {};
+  leaving = null;
+  const far = Math.max(innerWidth, innerHeight);
+  const aim = { right: [far, dy * 2 + 40], left: [-far, dy * 2 + 40], down: [dx * 2, far], up: [dx * 2, -far] }[direction] || [0, far];
+  const quick = Math.hypot(...speed);
+  element.classList.add('gone');
+  element.style.transition = 'none';
+  element.style.zIndex = 9;
+  element.getBoundingClientRect();
+  element.style.transition = '';
+  element.style.setProperty('--time', `${Math.round(Math.min(320, Math.max(140, far / Math.max(quick, 3.2))))}ms`);
+  element.style.transform = `translate(${aim[0]}px, ${aim[1]}px) rotate(${Math.sign(aim[0]) * 16}deg)`;
+  setTimeout(() => element.remove(), 340);
+}
+
+function stamps(element, dx, dy) {
+  const { name, strength } = reading(dx, dy);
+  const kinds = { right: 'yes', left: 'no', down: 'unsure', up: 'flag' };
+  for (const [direction, kind] of Object.entries(kinds)) {
+    element.querySelector(`.stamp.${kind}`).style.opacity = direction === name ? Math.min(1, strength) : 0;
+  }
+}
+
+export function start(act) {
+  gesture = swipe(stage, {
+    movable: () => top() && !zoom.zoomed() && !zoom.pinching() && !hand[0]?.broken,
+    moved(dx, dy, turn) {
+      const element = top();
+      if (!element) return;
+      element.classList.toggle('held', turn !== 0);
+      element.style.transform = turn ? `translate(${dx}px, ${dy}px) rotate(${turn * dx / 20}deg)` : '';
+      stamps(element, dx, dy);
+    },
+    done(direction, motion) { leaving = motion; if (!act(direction)) { leaving = null; this.moved(0, 0, 0); } },
+    tapped(event) { if (event.target.tagName === 'IMG') tap(event); },
+  });
+  zoom.watch(stage, () => ({ picture: picture(), card: hand[0] }), () => gesture.stop());
+  const measure = () => setSize(stage.getBoundingClientRect().width * devicePixelRatio);
+  new ResizeObserver(measure).observe(stage);
+  measure();
+  on('hand', paint);
+  on('broken', (card) => broken(card));
+  on('judged', (answer, card) => { leave(card, directionOf(answer)); paint(); });
+  on('taken', () => { paint(); const element = top(); element?.classList.add('back'); setTimeout(() => element?.classList.remove('back'), 300); });
+}
+
+const directionOf = ({ label }) => ({ positive: 'right', negative: 'left', unsure: 'down', skip: 'down' }[label]);
+
+let tapped = 0;
+function tap(event) {
+  const twice = event.timeStamp - tapped < 320;
+  tapped = twice ? 0 : event.timeStamp;
+  if (twice || zoom.zoomed()) zoom.toggle(picture(), hand[0], event.clientX, event.clientY);
+}

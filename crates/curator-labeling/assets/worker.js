@@ -1,0 +1,29 @@
+// Keeps the page itself for times without a connection. Answers and pictures are the page's own business.
+const CACHE = 'curator-page-2';
+
+self.addEventListener('install', () => self.skipWaiting());
+self.addEventListener('activate', (event) => event.waitUntil((async () => {
+  for (const name of await caches.keys()) if (name !== CACHE) await caches.delete(name);
+  await self.clients.claim();
+})()));
+
+self.addEventListener('fetch', (event) => {
+  const url = new URL(event.request.url);
+  if (event.request.method !== 'GET' || url.origin !== location.origin || url.search) return;
+  const ours = url.pathname === '/' || url.pathname.startsWith('/assets/') || url.pathname === '/api/reference';
+  if (ours) event.respondWith(fresh(event.request));
+});
+
+// From the server; from the cache when it does not answer.
+async function fresh(request) {
+  const cache = await caches.open(CACHE);
+  try {
+    const reply = await fetch(request);
+    if (reply.ok) await cache.put(request, reply.clone());
+    return reply;
+  } catch (error) {
+    const kept = await cache.match(request);
+    if (kept) return kept;
+    throw error;
+  }
+}

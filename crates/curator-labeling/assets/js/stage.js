@@ -78,7 +78,7 @@ function leave(card, direction) {
   const far = Math.max(innerWidth, innerHeight);
   const aim = { right: [far, dy * 2 + 40], left: [-far, dy * 2 + 40], down: [dx * 2, far], up: [dx * 2, -far] }[direction] || [0, far];
   const quick = Math.hypot(...speed);
-  element.classList.add('gone');
+  element.classList.replace('top', 'gone');
   element.style.transition = 'none';
   element.style.zIndex = 9;
   element.getBoundingClientRect();

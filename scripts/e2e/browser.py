@@ -100,6 +100,7 @@ class Browser:
                         "return [Math.round(r.x + r.width / 2), Math.round(r.y + r.height / 2)]", selector)
 
     def swipe(self, dx: int, dy: int = 0, selector: str = ".card.top", milliseconds: int = 150) -> None:
+        time.sleep(0.35)  # a card that springs back is where it was
         x, y = self.middle(selector)
         moves = [{"type": "pointerMove", "x": x, "y": y, "duration": 0}, {"type": "pointerDown", "button": 0}]
         moves += [{"type": "pointerMove", "x": x + dx * i // 5, "y": y + dy * i // 5, "duration": milliseconds // 5} for i in range(1, 6)]

@@ -162,9 +162,15 @@ def restart(server: Server, browser: Browser, tiles: pathlib.Path) -> Server:
     """Whatever happens to the server, what was acknowledged is there, and answers find their way later."""
     port = server.base.rsplit(":", 1)[1]
     before = query(server.labels, "key")
+    browser.wait("navigator.serviceWorker.controller !== null", "the page's worker")
+    time.sleep(0.5)
     server.kill()
     browser.press("a", "x")
     browser.wait("!document.getElementById('trouble').hidden", "the notice")
+    assert browser.run("return Object.keys(localStorage).filter((k) => k.startsWith('curator-answer-')).length") == 2
+    # The page itself is there without its server, and the answers with it.
+    browser.open(server.base + "/")
+    browser.wait("document.getElementById('caption') !== null", "the page without its server")
     assert browser.run("return Object.keys(localStorage).filter((k) => k.startsWith('curator-answer-')).length") == 2
     server = Server(tiles, server.labels, "--port", port)
     for _ in range(200):
@@ -179,16 +185,15 @@ def restart(server: Server, browser: Browser, tiles: pathlib.Path) -> Server:
 
 def offline(server: Server, browser: Browser) -> None:
     before = len(query(server.labels, "key"))
+    browser.wait("document.querySelectorAll('.card:not(.gone)').length === 3 && [...document.querySelectorAll('.card img')].every((i) => i.naturalWidth > 0)", "pictures in hand")
     browser.offline(True)
     browser.press("a")
     browser.press("x")
     browser.press("a")
     browser.wait("!document.getElementById('trouble').hidden && document.getElementById('trouble').textContent.includes('kept')", "the notice")
     # The page itself is there without a connection, and the answers with it.
-    browser.wait("navigator.serviceWorker.controller !== null", "the page's worker")
-    browser.open(server.base + "/")
-    browser.wait("document.getElementById('buttons') !== null", "the page without a connection")
-    assert browser.run("return Object.keys(localStorage).filter((k) => k.startsWith('curator-answer-')).length") == 3
+    kept = "return Object.keys(localStorage).filter((k) => k.startsWith('curator-answer-')).length"
+    assert browser.run(kept) == 3, f"{browser.run(kept)} answers are kept"
     assert len(query(server.labels, "key")) == before
     browser.offline(False)
     browser.open(server.base + "/")
@@ -272,23 +277,30 @@ def owner(server: Server, browser: Browser) -> None:
     browser.wait(READY, "the page again")
 
 
-def unreadable(server: Server, browser: Browser) -> None:
+def unreadable(place: pathlib.Path) -> None:
     """To the end: pictures that cannot be shown say so, are skipped and reported."""
-    for _ in range(400):
-        if browser.run("return document.getElementById('wait').hidden === false"):
-            break
-        if browser.run("return document.querySelector('.card.top .broken') !== null"):
-            browser.press("a")  # does nothing: it was not seen
-            browser.press("s")
-        elif browser.run(f"return {READY}"):
-            browser.press("x")
-    else:
-        raise AssertionError("there is no end")
-    for _ in range(50):
-        if query(server.labels, "kind").count("skip") == 2:
-            break
-        time.sleep(0.1)
-    assert query(server.labels, "kind").count("skip") == 2, "both broken pictures are skipped"
+    server = Server(make_tiles(place / "unreadable", 3, broken=2), place / "unreadable-labels")
+    browser = Browser(1000, 900)
+    try:
+        browser.open(server.link)
+        enter(browser, "Ann")
+        for _ in range(100):
+            if browser.run("return document.getElementById('wait').hidden === false"):
+                break
+            if browser.run("return document.querySelector('.card.top .broken') !== null"):
+                browser.press("a")  # does nothing: it was not seen
+                browser.press("s")
+            elif browser.run(f"return {READY}"):
+                browser.press("x")
+            time.sleep(0.05)
+        else:
+            raise AssertionError("there is no end")
+        expect(server.labels, ["answer"] * 3 + ["skip"] * 2, "kind")
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait() == 3, "what could not be shown is in the exit code"
+    finally:
+        browser.close()
+        server.process.kill()
 
 
 def classes(place: pathlib.Path) -> None:
@@ -429,11 +441,11 @@ def main() -> None:
         accessible(browser, "the owner's page")
         browser.open(server.base + "/")
         browser.wait(f"{READY} || !document.getElementById('wait').hidden", "the page again")
-        unreadable(server, browser)
         expected = ("Failed to load resource", "net::ERR", "Service Worker", "401", "422")
         surprising = [e for e in browser.errors() if not any(part in e for part in expected)]
         assert not surprising, surprising
         classes(place)
+        unreadable(place)
         print("labelling page: keys, buttons, swipes, zoom, grid, undo, offline, two people, classes, owner and restart work in a real browser")
     finally:
         if browser:

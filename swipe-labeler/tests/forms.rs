@@ -1,5 +1,7 @@
 //! Labels go out in every form and come back the same; what other programs sorted comes in.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! The program as people run it: TLS, a tunnel, links, merging, and what it says when it cannot.
 
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

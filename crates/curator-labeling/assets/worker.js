@@ -1,7 +1,14 @@
 // Keeps the page itself for times without a connection. Answers and pictures are the page's own business.
 const CACHE = 'curator-page-2';
 
-self.addEventListener('install', () => self.skipWaiting());
+const SCRIPTS = ['answers', 'bus', 'choices', 'context', 'grid', 'hand', 'keys', 'light', 'main', 'net', 'outbox', 'past', 'progress', 'stage', 'swipe', 'zoom'];
+const PARTS = ['/', '/assets/icon.svg', ...['base', 'label', 'grid'].map((name) => `/assets/css/${name}.css`), ...SCRIPTS.map((name) => `/assets/js/${name}.js`)];
+
+// What was loaded before this worker was there is fetched once more.
+self.addEventListener('install', (event) => event.waitUntil((async () => {
+  await (await caches.open(CACHE)).addAll(PARTS);
+  await self.skipWaiting();
+})()));
 self.addEventListener('activate', (event) => event.waitUntil((async () => {
   for (const name of await caches.keys()) if (name !== CACHE) await caches.delete(name);
   await self.clients.claim();

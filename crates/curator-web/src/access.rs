@@ -54,13 +54,16 @@ pub struct Access {
 
 struct Shared {
     links: RwLock<Links>,
-    /// Where the links are kept, with the time of the file that was read, and when it was looked at.
-    file: Option<(PathBuf, Mutex<(Option<SystemTime>, Instant)>)>,
+    /// Where the links are kept.
+    file: Option<(PathBuf, Mutex<Seen>)>,
     hosts: Hosts,
     secure: bool,
     requests: Option<DefaultKeyedRateLimiter<String>>,
     wrong: DefaultKeyedRateLimiter<IpAddr>,
 }
+
+/// The time of the file that was read, and when it was looked at.
+type Seen = (Option<SystemTime>, Instant);
 
 /// The names a server answers to in `Host` headers, whatever the port: a tunnel keeps the port it was given.
 #[derive(Debug, Clone, Default)]
@@ -369,7 +372,7 @@ fn harden(mut response: Response, secure: bool) -> Response {
         (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     ] {
-        if !(name == "cross-origin-opener-policy" && !secure) {
+        if secure || name != "cross-origin-opener-policy" {
             headers.entry(name).or_insert(HeaderValue::from_static(value));
         }
     }

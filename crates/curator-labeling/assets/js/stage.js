@@ -97,17 +97,21 @@ function stamps(element, dx, dy) {
 }
 
 export function start(act) {
+  const moved = (dx, dy, turn) => {
+    const element = top();
+    if (!element) return;
+    element.classList.toggle('held', turn !== 0);
+    element.style.transform = turn ? `translate(${dx}px, ${dy}px) rotate(${turn * dx / 20}deg)` : '';
+    stamps(element, dx, dy);
+  };
   gesture = swipe(stage, {
+    moved,
     movable: () => top() && !zoom.zoomed() && !zoom.pinching() && !hand[0]?.broken,
-    moved(dx, dy, turn) {
-      const element = top();
-      if (!element) return;
-      element.classList.toggle('held', turn !== 0);
-      element.style.transform = turn ? `translate(${dx}px, ${dy}px) rotate(${turn * dx / 20}deg)` : '';
-      stamps(element, dx, dy);
+    done(direction, motion) {
+      leaving = motion;
+      if (!act(direction)) { leaving = null; moved(0, 0, 0); }
     },
-    done(direction, motion) { leaving = motion; if (!act(direction)) { leaving = null; this.moved(0, 0, 0); } },
-    tapped(event) { if (event.target.tagName === 'IMG') tap(event); },
+    tapped(event) { if (event.target.tagName === 'IMG') tap(event); else moved(0, 0, 0); },
   });
   zoom.watch(stage, () => ({ picture: picture(), card: hand[0] }), () => gesture.stop());
   const measure = () => setSize(stage.getBoundingClientRect().width * devicePixelRatio);

@@ -144,7 +144,7 @@ fn commit(store: &mut Store, group: Vec<Job>) {
 
 enum Written {
     Append(Vec<Recorded>),
-    Undo(Option<Event>),
+    Undo(Option<Box<Event>>),
 }
 
 fn together(store: &mut Store, group: &[Job]) -> Result<Vec<Written>> {
@@ -165,7 +165,9 @@ fn together(store: &mut Store, group: &[Job]) -> Result<Vec<Written>> {
                 Written::Append(recorded)
             }
             Job::Undo { client, of, key, at, .. } => Written::Undo(
-                take_back(&transaction, client, of.as_deref(), key, at).map_err(&sqlite)?,
+                take_back(&transaction, client, of.as_deref(), key, at)
+                    .map_err(&sqlite)?
+                    .map(Box::new),
             ),
         });
     }
@@ -178,7 +180,9 @@ fn answer(group: Vec<Job>, outcomes: Vec<Written>) {
         // Who asked may be gone.
         match pair {
             (Job::Append(_, done), Written::Append(recorded)) => drop(done.send(Ok(recorded))),
-            (Job::Undo { done, .. }, Written::Undo(event)) => drop(done.send(Ok(event))),
+            (Job::Undo { done, .. }, Written::Undo(event)) => {
+                drop(done.send(Ok(event.map(|event| *event))))
+            }
             _ => {}
         }
     }

@@ -231,7 +231,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn summary(times: &mut Vec<f32>) -> Value {
+fn summary(times: &mut [f32]) -> Value {
     times.sort_by(f32::total_cmp);
     let at = |share: f64| times.get(((times.len() as f64 - 1.0) * share) as usize).copied();
     json!({ "count": times.len(), "p50_ms": at(0.5), "p99_ms": at(0.99), "max_ms": at(1.0) })

@@ -16,6 +16,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly TORCH=2.11.0          # the version that tch 0.24 binds
 readonly CUDART=13.0.96 CUPTI=13.0.85
+readonly AXE=4.14.1
 readonly OWSLIB=0.35.0 PYSTAC=1.15.2 PILLOW=13.0.0
 readonly RUST_AT_LEAST=1.90 CMAKE_AT_LEAST=3.24
 
@@ -175,7 +176,17 @@ bring_clients() {
     || fail "pip could not install OWSLib $OWSLIB, pystac $PYSTAC and Pillow $PILLOW" "is the network there? run this again"
 }
 
+# The checker of accessibility; tests say so when it is not there.
+bring_axe() {
+  [ -e .deps/axe/node_modules/axe-core/axe.min.js ] && return 0
+  have npm || { say "no npm: the pages' accessibility is not checked"; return 0; }
+  say "bringing axe-core into .deps/axe: 3 MB"
+  mkdir -p .deps/axe
+  npm install --silent --no-audit --no-fund --prefix "$PWD/.deps/axe" "axe-core@$AXE" \
+    || fail "npm could not install axe-core" "is the network there? run this again"
+}
+
 check_system
 install_packages
 find_libtorch || bring_libtorch
-if $want_tests; then bring_clients; fi
+if $want_tests; then bring_clients; bring_axe; fi

@@ -9,6 +9,7 @@ let on_ = false;
 let page = [];
 const tapped = new Set();
 let shown = 0;
+let patience = 0; // Until then a page waits to be full.
 
 export const open = () => on_;
 const columns = () => getComputedStyle($('grid')).gridTemplateColumns.split(' ').length;
@@ -51,12 +52,13 @@ export function toggle(force = !on_) {
   document.body.classList.toggle('gridded', on_);
   $('grid-button').ariaPressed = String(on_);
   $('grid-view').hidden = !on_;
-  if (on_) { selects(); want(room() * 2); fill(); } else { page = []; tapped.clear(); want(0); emit('hand'); }
+  if (on_) { selects(); patience = performance.now() + 2000; want(room() * 2); fill(); } else { page = []; tapped.clear(); want(0); emit('hand'); }
   say(on_ ? 'Grid: all pictures get the same answer but the ones you tap' : 'One picture at a time');
 }
 
 function fill() {
   if (!on_ || page.length) return;
+  if (hand.length < room() && performance.now() < patience) { setTimeout(fill, 100); return; }
   page = hand.slice(0, room());
   tapped.clear();
   shown = performance.now();
@@ -101,8 +103,9 @@ export function sendPage() {
   for (let i = hand.length - 1; i >= 0; i--) if (answered.has(hand[i].tile)) hand.splice(i, 1);
   say(`${page.length} answers`);
   page = [];
-  fill();
+  patience = performance.now() + 2000;
   refill();
+  fill();
 }
 
 export function move(by) {
@@ -116,6 +119,7 @@ export function start() {
   $('grid-button').onclick = () => toggle();
   $('grid-send').onclick = sendPage;
   on('hand', fill);
+  on('dry', () => { patience = 0; });
   on('taken', () => { if (on_) { page = []; fill(); } });
   on('broken', (card) => { if (on_ && page.includes(card)) paint(); });
 }

@@ -110,7 +110,7 @@ async function start() {
   $('question').textContent = session.question;
   document.title = session.question;
   buttons(session.classes, answer);
-  $('class-keys').hidden = !session.classes.length;
+  for (const key of document.querySelectorAll('.class-key')) key.hidden = !session.classes.length;
   if (session.has_reference) {
     for (const image of [$('reference-image'), $('reference-full')]) image.src = '/api/reference';
     $('reference-button').hidden = false;

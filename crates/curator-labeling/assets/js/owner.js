@@ -20,9 +20,9 @@ function word(kappa) {
 
 function paint(seen) {
   const { tally, total, people, agreement, names, held } = seen;
-  const numbers = [['answered', total ? `${tally.answered} of ${total}` : tally.answered], ['positive', tally.positive], ['negative', tally.negative],
+  const numbers = [[total ? `of ${total.toLocaleString()} answered` : 'answered', tally.answered], ['positive', tally.positive], ['negative', tally.negative],
     ['unsure', tally.unsure], ['disagreements', tally.disputed], ['flagged', tally.flagged], ['cannot be shown', tally.skipped], ['with somebody now', held]];
-  $('numbers').replaceChildren(...numbers.map(([name, value]) => make('div', {}, make('b', { textContent: String(value) }), make('span', { className: 'quiet', textContent: name }))));
+  $('numbers').replaceChildren(...numbers.map(([name, value]) => make('div', {}, make('b', { textContent: value.toLocaleString() }), make('span', { className: 'quiet', textContent: name }))));
   $('people').replaceChildren(...people.map((p) => row(p.name, String(p.answers), p.pace ? number(p.pace) : '–', p.milliseconds === null ? '–' : number(p.milliseconds / 1000, 1), when(p.idle))));
   const { alpha, fleiss, observed } = agreement;
   $('agreement').textContent = agreement.tiles

@@ -95,6 +95,11 @@ pub trait Deck: Send + Sync {
         Around::default()
     }
 
+    /// Whether it knows its tiles already; what it does not know before that may still come.
+    fn is_listed(&self) -> bool {
+        true
+    }
+
     /// Why there is nothing to ask at the moment, when there is a reason.
     fn waiting(&self) -> Option<String> {
         None

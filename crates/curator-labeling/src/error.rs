@@ -46,6 +46,9 @@ pub enum Error {
     /// The session is over.
     #[error("the session is over")]
     Stopped,
+    /// The pictures are still being listed.
+    #[error("the pictures are still being listed")]
+    NotListed,
     /// A tile that is not in this session.
     #[error("this picture is not known here")]
     UnknownTile,
@@ -81,6 +84,7 @@ impl Diagnose for Error {
                 "stop it first; or let others join it: `--share lan`, and open its link".into(),
             ),
             Self::Refused { .. } => Some("free some space on the disk, then answer again".into()),
+            Self::NotListed => Some("try again in a moment".into()),
             Self::Stopped => Some("start the program again: it goes on".into()),
             Self::Crowded => Some("use a name that you used before".into()),
             Self::UnknownTile | Self::NotYours | Self::KeyTaken => Some("reload the page".into()),

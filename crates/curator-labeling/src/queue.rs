@@ -375,6 +375,10 @@ impl Deck for Queue {
         around
     }
 
+    fn is_listed(&self) -> bool {
+        self.pictures().listed
+    }
+
     fn waiting(&self) -> Option<String> {
         let pictures = self.pictures();
         if !pictures.listed {

@@ -260,7 +260,7 @@ fn problem(error: Error) -> Problem {
         Error::KeyTaken => StatusCode::CONFLICT,
         Error::UnknownClass { .. } | Error::Crowded => StatusCode::BAD_REQUEST,
         Error::Refused { .. } => StatusCode::INSUFFICIENT_STORAGE,
-        Error::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+        Error::Stopped | Error::NotListed => StatusCode::SERVICE_UNAVAILABLE,
         // A picture that is broken or gone: the page says so and offers to skip it.
         Error::Core(
             curator_core::Error::Image { .. }

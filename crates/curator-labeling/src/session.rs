@@ -305,9 +305,16 @@ impl Session {
         if !self.is_signed(&["see", tile_id], sight) {
             return Err(Error::NotYours);
         }
-        let row = self.deck.row(tile_id).ok_or(Error::UnknownTile)?;
+        let row = self.row(tile_id)?;
         let tile = self.deck.tiles(&[row])?.pop().ok_or(Error::UnknownTile)?;
         Ok((row, tile))
+    }
+
+    /// The row of a tile. What is not known while the deck is being listed may come: no answer is turned
+    /// away for it.
+    fn row(&self, tile_id: &str) -> Result<u32> {
+        let unknown = || if self.deck.is_listed() { Error::UnknownTile } else { Error::NotListed };
+        self.deck.row(tile_id).ok_or_else(unknown)
     }
 
     /// What there is around a tile, and the same place at other times, each with what lets one see it.

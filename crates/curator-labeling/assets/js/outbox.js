@@ -45,7 +45,9 @@ export async function send() {
       const { stored, refused } = await post('/api/answers', { answers });
       for (const key of stored) localStorage.removeItem(PREFIX + key);
       for (const { key, error } of refused) {
-        // The server will never take it: the picture is not in this session, or the key is another's.
+        // The server will never take it: the picture is not in this session, or the key is another's. It is
+        // kept aside, so that nothing is lost without a trace.
+        localStorage.setItem(`curator-refused-${key}`, localStorage.getItem(PREFIX + key));
         localStorage.removeItem(PREFIX + key);
         emit('refused', error);
       }

@@ -136,6 +136,23 @@ async fn answers_given_before_a_restart_are_placed_after_it() {
 }
 
 #[tokio::test]
+async fn answers_that_come_while_pictures_are_listed_are_to_be_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = session(dir.path(), Settings::default());
+    let card = Browser::new(&first, "ann", Role::Labeller).cards(1).await.remove(0);
+    drop(first);
+    let queue = Queue::new(&dir.path().join("tiles"), Order::Name, None);
+    let store = Store::open(&dir.path().join("labels")).unwrap();
+    let settings = Settings { secret: "secret".into(), ..Settings::default() };
+    let listing = Arc::new(Session::new(queue.clone(), store, settings).unwrap());
+    let ann = Browser::new(&listing, "ann", Role::Labeller);
+    let (status, _) = ann.answer(&card, "positive", "key-0001").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    queue.fill().unwrap();
+    assert_eq!(ann.answer(&card, "positive", "key-0001").await.1["stored"][0], "key-0001");
+}
+
+#[tokio::test]
 async fn blind_double_labelling_finds_disagreement_and_the_owner_settles_it() {
     let dir = tempfile::tempdir().unwrap();
     let settings = Settings { overlap: 2, ..Settings::default() };

@@ -48,7 +48,8 @@ impl Session {
     /// Stores answers; those that are stored are on the disk when this completes. Each has its own result.
     ///
     /// # Errors
-    /// [`Error::Refused`] when the disk takes none of them; they can be sent again.
+    /// [`Error::Refused`] when the disk takes none of them, [`Error::NotListed`] while pictures are being
+    /// listed; they can be sent again.
     pub async fn answer(&self, asker: &Asker, given: Vec<Given>) -> Result<Vec<Result<Stored>>> {
         let mut results: Vec<Option<Result<Stored>>> = Vec::with_capacity(given.len());
         let (mut events, mut rows) = (Vec::new(), Vec::new());
@@ -63,6 +64,8 @@ impl Session {
                     events.push(event);
                     results.push(None);
                 }
+                // All of them are to be sent again.
+                Err(Error::NotListed) => return Err(Error::NotListed),
                 Err(error) => results.push(Some(Err(error))),
             }
         }
@@ -105,7 +108,7 @@ impl Session {
         if !self.is_signed(&["answer", &asker.client, &given.tile], &given.token) {
             return Err(Error::NotYours);
         }
-        let row = self.deck.row(&given.tile).ok_or(Error::UnknownTile)?;
+        let row = self.row(&given.tile)?;
         let classes = &self.settings.classes;
         let expected = match given.label {
             Label::Positive if given.kind == Kind::Answer && !classes.is_empty() => {
@@ -189,7 +192,7 @@ impl Session {
         {
             return Err(Error::UnknownClass { class: given.class });
         }
-        let row = self.deck.row(&given.tile).ok_or(Error::UnknownTile)?;
+        let row = self.row(&given.tile)?;
         let tile = self.deck.tiles(&[row])?.pop().ok_or(Error::UnknownTile)?;
         let mut event = Event {
             kind: Kind::Settle,

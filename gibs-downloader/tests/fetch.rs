@@ -410,7 +410,7 @@ fn what_cannot_be_done_is_said_before_anything_is_asked() {
         (&["fetch", "Test_Daily", "--bbox=5,1,5,2"], "which is no width"),
         (
             &["fetch", "Test_Daily", "--projection", "3413"],
-            "is not in EPSG:3413, only in EPSG:4326",
+            "one that shares area with `Test_Daily` in EPSG:3413",
         ),
         (&["fetch", "Test_Daily", "--projection", "4327"], "3413 (arctic)"),
         (&["fetch", "Test_Daily", "--months", "13"], "months from 1 to 12"),

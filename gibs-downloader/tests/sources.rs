@@ -117,7 +117,7 @@ fn areas_and_dates_are_planned() {
     let of = |area: &[&str]| tiles(&[&[TERRA], area, &day].concat());
     assert_eq!(of(&["--region", region]), 4);
     assert_eq!(of(&["--bbox=177,-20,-178,-15"]), 4);
-    assert_eq!(of(&["--point=-13.5,27", "--radius", "1"]), 4);
+    assert_eq!(of(&["--point=-9,27", "--radius", "1"]), 4);
     assert_eq!(of(&["--globe"]), 800);
     let link = format!(
         "https://worldview.earthdata.nasa.gov/?v=177,-20,182,-15&l=VIIRS_NOAA20_Thermal_Anomalies_375m_Day,{TERRA}&t=2020-09-12"

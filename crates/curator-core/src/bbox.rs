@@ -86,7 +86,8 @@ impl BBox {
 fn what_is_wrong(west: f64, south: f64, east: f64, north: f64) -> String {
     // The same numbers with latitude first.
     let swapped = BBox { west: south, south: west, east: north, north: east };
-    if swapped.is_box() {
+    let possible = [south, north].iter().all(|y| (-90.0..=90.0).contains(y));
+    if !possible && swapped.is_box() {
         return format!(
             "west,south,east,north is expected; latitudes and longitudes seem swapped: did you mean \
              {south},{west},{north},{east}?"

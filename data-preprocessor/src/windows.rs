@@ -46,28 +46,26 @@ impl Axis {
     }
 
     /// The windows between two pixels (the second exclusive). They stand on multiples of the stride, so
-    /// that neighbouring regions share their tiles.
+    /// that neighbouring regions share their tiles; what they leave at either end is treated alike.
     pub(crate) fn spans(&self, from: u32, to: u32) -> Vec<Span> {
         let Self { size, stride, edge } = *self;
+        let shift = edge == Edge::Shift && to - from >= size;
         let first = from.div_ceil(stride) * stride;
-        let mut spans: Vec<Span> = (first..to)
-            .step_by(stride as usize)
-            .take_while(|start| to - start >= size)
-            .map(|start| Span { start, length: size })
-            .collect();
-        let covered = spans.last().map_or(first, |span| span.start + span.length);
-        if covered < to {
-            match edge {
-                Edge::Drop => {}
-                Edge::Shift if to - from >= size => {
-                    spans.push(Span { start: to - size, length: size });
-                }
-                Edge::Shift | Edge::Keep => {
-                    let start = spans.last().map_or(first, |span| span.start + stride);
-                    if start < to {
-                        spans.push(Span { start, length: to - start });
-                    }
-                }
+        let mut spans = Vec::new();
+        if first > from && edge != Edge::Drop {
+            // The window before the first reaches in from outside.
+            let end = if shift { from + size } else { (first - stride + size).min(to) };
+            spans.push(Span { start: from, length: end - from });
+        }
+        let whole = (first..to).step_by(stride as usize).take_while(|start| to - start >= size);
+        spans.extend(whole.map(|start| Span { start, length: size }));
+        let last = spans.last().copied();
+        let covered = last.map_or(first, |span| span.start + span.length);
+        if covered < to && edge != Edge::Drop {
+            let next = last.filter(|span| span.start >= first).map_or(first, |s| s.start + stride);
+            let start = if shift { to - size } else { next };
+            if start < to {
+                spans.push(Span { start, length: to - start });
             }
         }
         spans
@@ -130,6 +128,11 @@ mod tests {
         assert_eq!(spans(0, 40, 64, 64, Edge::Drop), []);
         assert_eq!(spans(0, 40, 64, 64, Edge::Keep), [(0, 40)]);
         assert_eq!(spans(0, 40, 64, 64, Edge::Shift), [(0, 40)]);
+        // Where the grid begins outside.
+        assert_eq!(spans(40, 140, 64, 64, Edge::Drop), [(64, 64)]);
+        assert_eq!(spans(40, 140, 64, 64, Edge::Keep), [(40, 24), (64, 64), (128, 12)]);
+        assert_eq!(spans(40, 140, 64, 64, Edge::Shift), [(40, 64), (64, 64), (76, 64)]);
+        assert_eq!(spans(9216, 10240, 4096, 4096, Edge::Keep), [(9216, 1024)]);
         assert_eq!(Axis::new(3, 0.95, Edge::Drop).stride, 1);
         assert_eq!(Axis::new(512, 0.5, Edge::Drop).stride, 256);
     }
@@ -144,9 +147,7 @@ mod tests {
                 let axis = Axis::new(size, share, edge);
                 let spans = axis.spans(from, to);
                 assert!(spans.iter().all(|s| s.start + s.length <= to && s.length <= size));
-                let first = from.div_ceil(axis.stride) * axis.stride;
-                let start = if edge == Edge::Shift && length >= size && first < to { first.min(to - size) } else { first };
-                for pixel in start.max(first)..to {
+                for pixel in from..to {
                     assert!(spans.iter().any(|s| (s.start..s.start + s.length).contains(&pixel)), "{pixel} {spans:?}");
                 }
             }

@@ -343,7 +343,8 @@ impl Block<'_> {
             let seen = view.sight.iter().map(|&sight| sight == Sight::Seen).collect();
             days.push(Day { samples: view.image.data, seen });
         }
-        let made = stack::compose(&days, width as usize);
+        let snow = sight::may_have_snow(self.pile.first(), (x, y, width, height));
+        let made = stack::compose(&days, width as usize, snow);
         let places: Vec<(u32, u32)> =
             rows.flat_map(|row| columns.clone().map(move |column| (row, column))).collect();
         let written: Vec<Option<Line>> = places

@@ -13,6 +13,15 @@ const FLAT: u8 = 1;
 const CORE: usize = 49;
 /// Brightest band of a pixel connected to a core that belongs to it wherever it is.
 const BLACK: u8 = 3;
+/// Brightest band of a pixel of a slit, a gap too narrow for a flat core.
+const SLIT: u8 = 16;
+/// Mean brightness of a slit at most, and as share of the picture around: JPEG rings with the edge.
+const SLIT_MEAN: (u64, u64) = (4, 20);
+/// Pixels of a slit at least, and half its width at most: a wider one has a core.
+const SLIT_PIXELS: usize = 64;
+const SLIT_REACH: usize = 9;
+/// Brightness around a slit at least: beside dark water and at night the like may be real.
+const SLIT_LEVEL: u64 = 40;
 /// How far JPEG reaches from an edge, in pixels: less than a block.
 const REACH: usize = 6;
 /// How bright the picture is taken to be where all around is gap.
@@ -31,6 +40,7 @@ pub(crate) fn detect(image: &Raster, missing: &[bool]) -> Vec<bool> {
         .map(|pixel| pixel.iter().copied().max().unwrap_or(0))
         .collect();
     let mut gap = cores(&brightest, missing, width, height);
+    slits(&mut gap, &brightest, missing, width, height);
     if gap.contains(&true) {
         flood(&mut gap, &brightest, width, height);
         grow(&mut gap, &brightest, missing, width, height);
@@ -47,27 +57,64 @@ fn cores(brightest: &[u8], missing: &[bool], width: usize, height: usize) -> Vec
         .map(|at| flat[at] && !missing[at] && around(at, 1, width, height).all(|other| flat[other]))
         .collect();
     let mut gap = vec![false; width * height];
-    let mut region = Vec::new();
     for start in 0..width * height {
-        if !std::mem::take(&mut core[start]) {
-            continue;
-        }
-        region.clear();
-        region.push(start);
-        let mut next = 0;
-        while let Some(&at) = region.get(next) {
-            next += 1;
-            for other in beside(at, width, height) {
-                if std::mem::take(&mut core[other]) {
-                    region.push(other);
-                }
-            }
-        }
+        let region = connected(&mut core, start, width, height);
         if region.len() >= CORE {
             region.iter().for_each(|&at| gap[at] = true);
         }
     }
     gap
+}
+
+/// Adds black regions that are too narrow to be flat after JPEG, where all around is bright.
+fn slits(gap: &mut [bool], brightest: &[u8], missing: &[bool], width: usize, height: usize) {
+    let mut open: Vec<bool> =
+        (0..gap.len()).map(|at| brightest[at] <= SLIT && !missing[at] && !gap[at]).collect();
+    // Black pixels are rare where there are no gaps, and the tables are dear.
+    if open.iter().filter(|&&open| open).count() < SLIT_PIXELS {
+        return;
+    }
+    let dark = Sums::of(width, height, |at| u64::from(brightest[at] <= SLIT));
+    let bright = |at: usize| !missing[at] && brightest[at] > SLIT;
+    let pixels = Sums::of(width, height, |at| u64::from(bright(at)));
+    let light = Sums::of(width, height, |at| if bright(at) { brightest[at].into() } else { 0 });
+    for start in 0..gap.len() {
+        let region = connected(&mut open, start, width, height);
+        if region.len() < SLIT_PIXELS {
+            continue;
+        }
+        let n = region.len() as u64;
+        let sum = |value: &dyn Fn(usize) -> u64| region.iter().map(|&at| value(at)).sum::<u64>();
+        let wide = (2 * SLIT_REACH as u64 + 1).pow(2);
+        let narrow = region.iter().all(|&at| dark.around(at, SLIT_REACH) < wide);
+        let around = sum(&|at| pixels.around(at, SLIT_REACH));
+        let level = sum(&|at| light.around(at, SLIT_REACH));
+        if around == 0 || !narrow || level < SLIT_LEVEL * around {
+            continue;
+        }
+        let most = SLIT_MEAN.0.max(level / around / SLIT_MEAN.1);
+        if sum(&|at| brightest[at].into()) <= most * n {
+            region.iter().for_each(|&at| gap[at] = true);
+        }
+    }
+}
+
+/// Takes the region that is connected to a pixel out of the open ones.
+fn connected(open: &mut [bool], start: usize, width: usize, height: usize) -> Vec<usize> {
+    let mut region = Vec::new();
+    if std::mem::take(&mut open[start]) {
+        region.push(start);
+    }
+    let mut next = 0;
+    while let Some(&at) = region.get(next) {
+        next += 1;
+        for other in beside(at, width, height) {
+            if std::mem::take(&mut open[other]) {
+                region.push(other);
+            }
+        }
+    }
+    region
 }
 
 /// Takes in all black pixels that are connected to a core.
@@ -203,6 +250,18 @@ mod tests {
                 let found = detect(&image, &vec![false; truth.len()]);
                 let iou = iou(&found, &truth);
                 assert!(iou >= 0.95, "IoU {iou:.3} for {color:?} at quality {quality}");
+            }
+        }
+    }
+
+    #[test]
+    fn narrow_gaps_are_found_beside_what_is_bright() {
+        for color in [[170, 150, 110], [60, 70, 44], [235, 238, 240]] {
+            for quality in [80, 90] {
+                let (image, truth) = scene(color, 6, &[(40, 47), (120, 130)], quality);
+                let found = detect(&image, &vec![false; truth.len()]);
+                let iou = iou(&found, &truth);
+                assert!(iou >= 0.85, "IoU {iou:.3} for {color:?} at quality {quality}");
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Several days of one place: the ground without clouds, and the clouds of each day.
 //!
-//! Clouds come and go, the ground stays, and clouds are brighter. So the brightness of the ground is a low
-//! quantile of all days', and its colour the median of the days that are about so bright. Against that
+//! Clouds come and go, the ground stays, and clouds are brighter. So the ground is the
+//! darkest brightness that several days agree on, and its colour the median of those days. Against that
 //! background a day is explained as a mixture: `seen = (1 − a) · ground + a · white`. The opacity `a` is the
 //! evidence for cloud, weighed by how well it can be known: over dark water very well, over snow hardly.
 //! The composite takes each pixel from a real day: the one that differs least from the background in the
@@ -11,10 +11,10 @@ use rayon::prelude::*;
 
 use crate::cloud;
 
-/// Quantile of brightness that stands for the ground: right while fewer than three quarters of the days are
-/// cloudy and fewer than a quarter are in a cloud's shadow.
-const QUANTILE: f32 = 0.25;
-/// How far from it a day may be to have seen the ground: counts, and share (light and haze change).
+/// Share of the days that must agree on the darkest brightness for it to be the ground's, and at least two
+/// where there are three: a shadow, or a gap that was not found, stands alone.
+const AGREE: f32 = 0.2;
+/// How far above it a day may be to have seen the ground as well: counts, and share (light and haze change).
 const TOLERANCE: (f32, f32) = (8.0, 0.14);
 /// The colour of a thick cloud.
 const WHITE: [f32; 3] = [236.0, 238.0, 240.0];
@@ -35,6 +35,8 @@ const COLOURED: f32 = 0.38;
 const SMOOTH: f32 = 3.0;
 /// What remains of the distance from 0.5 where the method cannot tell.
 const DOUBT: f32 = 0.35;
+/// Probability of cloud up to which a day may show the ground: over ice it cannot be told.
+const DOUBTFUL: f32 = 0.6;
 /// How far around a pixel a day must fit the background, in pixels.
 const FIT: usize = 2;
 /// Counts that a cloud of probability 1 adds to the misfit.
@@ -68,26 +70,29 @@ struct Ground {
     color: [f32; 3],
     /// Mean deviation of the days that saw it, in counts.
     noise: f32,
+    /// Mean distance of all days from it in brightness, in counts.
+    scatter: f32,
     /// 0 to 1: how likely it is cloud that never went, or snow.
     white: f32,
     /// Number of days that saw anything.
     days: u16,
 }
 
-/// Makes a composite of days of the same place and size; `width` is that of a row.
-pub(crate) fn compose(days: &[Day], width: usize) -> Composite {
+/// Makes a composite of days of the same place and size; `width` is that of a row, `snow` whether it may lie
+/// there.
+pub(crate) fn compose(days: &[Day], width: usize, snow: bool) -> Composite {
     let pixels = days.first().map_or(0, |day| day.seen.len());
     let ground: Vec<Ground> =
         (0..pixels).into_par_iter().map_init(Vec::new, |room, at| ground(days, at, room)).collect();
     let clouds: Vec<Vec<f32>> =
-        days.par_iter().map(|day| probabilities(day, &ground, width)).collect();
+        days.par_iter().map(|day| probabilities(day, &ground, width, snow)).collect();
     let mut best = vec![f32::INFINITY; pixels];
     let mut source = vec![0_u8; pixels];
     for (number, (day, clouds)) in days.iter().zip(&clouds).enumerate().take(MOST_DAYS) {
         let misfit = misfit(day, clouds, &ground, width);
         for at in 0..pixels {
-            // Where only clouds were seen there is no ground to show.
-            if day.seen[at] && clouds[at] < 0.5 && misfit[at] < best[at] {
+            // Where surely only clouds were seen there is no ground to show.
+            if day.seen[at] && clouds[at] <= DOUBTFUL && misfit[at] < best[at] {
                 best[at] = misfit[at];
                 source[at] = number as u8 + 1;
             }
@@ -123,18 +128,20 @@ fn ground(days: &[Day], at: usize, room: &mut Vec<(f32, [f32; 3])>) -> Ground {
         return Ground::default();
     }
     room.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    let place = QUANTILE * (room.len() - 1) as f32;
-    let (below, share) = (room[place as usize].0, place.fract());
-    let above = room[(place as usize + 1).min(room.len() - 1)].0;
-    let level = if above - below > TOLERANCE.0 + TOLERANCE.1 * below {
-        // Between two of different kinds there is nothing: the darker one.
-        below
-    } else {
-        below + share * (above - below)
+    let needed = ((room.len() as f32 * AGREE).ceil() as usize).max(room.len().min(3).div_ceil(2));
+    let reach = |level: f32| level + TOLERANCE.0 + TOLERANCE.1 * level;
+    let agreeing = |from: usize| {
+        let above = reach(room[from].0);
+        room[from..].iter().take_while(|(brightness, _)| *brightness <= above).count()
     };
-    let days = room.len() as u16;
-    let tolerance = TOLERANCE.0 + TOLERANCE.1 * level;
-    room.retain(|(brightness, _)| (brightness - level).abs() <= tolerance);
+    let from = (0..room.len()).find(|&from| agreeing(from) >= needed).unwrap_or(0);
+    let days = room.len();
+    let end = from + agreeing(from);
+    let level = room[from..end].iter().map(|day| day.0).sum::<f32>() / (end - from) as f32;
+    let scatter: f32 = room.iter().map(|day| (day.0 - level).abs()).sum();
+    let scatter = (scatter + PRIOR_NOISE * KNOWN) / (days as f32 + KNOWN);
+    room.truncate(end);
+    room.drain(..from);
     let count = room.len();
     let mut color = [0.0; 3];
     for (band, color) in color.iter_mut().enumerate() {
@@ -147,11 +154,11 @@ fn ground(days: &[Day], at: usize, room: &mut Vec<(f32, [f32; 3])>) -> Ground {
         .sum();
     let noise = (deviation + PRIOR_NOISE * KNOWN) / (count as f32 + KNOWN);
     let white = cloud::whiteness(color.map(|sample| sample as u8));
-    Ground { color, noise, white, days }
+    Ground { color, noise, scatter, white, days: days as u16 }
 }
 
 /// Probability of cloud of a day's pixels.
-fn probabilities(day: &Day, ground: &[Ground], width: usize) -> Vec<f32> {
+fn probabilities(day: &Day, ground: &[Ground], width: usize, snow: bool) -> Vec<f32> {
     let bright = |at: usize| brightness(pixel(day, at).map(f32::from));
     let values: Vec<f32> = (0..day.seen.len()).map(bright).collect();
     let mean = smoothed(&values, &day.seen, width, 2);
@@ -163,6 +170,9 @@ fn probabilities(day: &Day, ground: &[Ground], width: usize) -> Vec<f32> {
                 return f32::NAN;
             }
             let texture = (mean_square[at] - mean[at] * mean[at]).max(0.0).sqrt();
+            if ground[at].days < 2 {
+                return cloud::probability(pixel(day, at), snow);
+            }
             probability(pixel(day, at), &ground[at], texture)
         })
         .collect();
@@ -171,11 +181,8 @@ fn probabilities(day: &Day, ground: &[Ground], width: usize) -> Vec<f32> {
     raw.iter().zip(smooth).map(|(raw, smooth)| if raw.is_nan() { *raw } else { smooth }).collect()
 }
 
-/// Probability of cloud of one pixel against its ground.
+/// Probability of cloud of one pixel against the ground that several days saw.
 fn probability(seen: [u8; 3], ground: &Ground, texture: f32) -> f32 {
-    if ground.days < 2 {
-        return cloud::probability(seen, true);
-    }
     let mut towards_white = [0.0; 3];
     let mut change = [0.0; 3];
     for band in 0..3 {
@@ -200,7 +207,7 @@ fn probability(seen: [u8; 3], ground: &Ground, texture: f32) -> f32 {
     }
     if ground.white > 0.05 {
         // Snow stays as it is; a cloud that never went changes from day to day.
-        let stirred = ((ground.noise - SNOW_NOISE) / (CLOUD_NOISE - SNOW_NOISE)).clamp(0.0, 1.0);
+        let stirred = ((ground.scatter - SNOW_NOISE) / (CLOUD_NOISE - SNOW_NOISE)).clamp(0.0, 1.0);
         let never_went = ground.white * stirred * cloud::whiteness(seen);
         probability = doubt(probability, 1.0 - 0.5 * ground.white);
         probability += (1.0 - probability) * never_went;
@@ -290,7 +297,7 @@ mod tests {
     fn wandering_clouds_are_found_and_the_ground_is_of_real_days() {
         for ground in [[12, 28, 52], [40, 66, 38], [178, 160, 126]] {
             let days = wandering(ground);
-            let made = compose(&days, SIDE);
+            let made = compose(&days, SIDE, false);
             for at in 0..SIDE * SIDE {
                 let source = made.source[at];
                 assert!(source > 0, "{ground:?}: no ground at {at}");
@@ -320,26 +327,42 @@ mod tests {
     #[test]
     fn snow_that_stays_is_ground_but_not_surely_and_shifting_white_is_cloud() {
         let snow: Vec<Day> = (0..6).map(|n| day(n, [236, 240, 243], None)).collect();
-        let made = compose(&snow, SIDE);
+        let made = compose(&snow, SIDE, true);
         let p = mean(&made.clouds[2]);
         assert!(p > 0.15 && p < 0.5, "snow: {p}");
         assert!(made.source.iter().all(|&source| source > 0));
         let overcast: Vec<Day> =
             (0..6).map(|n| day(n, [190 + (n as u8 * 37) % 60; 3], None)).collect();
-        let made = compose(&overcast, SIDE);
+        let made = compose(&overcast, SIDE, true);
         let p = mean(&made.clouds[2]);
         assert!(p > 0.5, "overcast: {p}");
         assert!(made.source.iter().filter(|&&source| source == 0).count() > SIDE * SIDE / 2);
     }
 
     #[test]
+    fn a_single_shadow_is_not_the_ground_and_rare_ground_is_found() {
+        let mut days: Vec<Day> = (0..3).map(|n| day(n, [90, 84, 60], None)).collect();
+        days[1] = day(1, [4, 4, 4], None);
+        let made = compose(&days, SIDE, false);
+        assert!(made.source.iter().all(|&source| source != 2));
+        // Two clear days of eight, the others under clouds of different thickness.
+        let sky = |n: u64| day(n, [120 + 17 * n as u8; 3], None);
+        let days: Vec<Day> =
+            (0..8).map(|n| if n % 5 == 0 { day(n, [14, 30, 56], None) } else { sky(n) }).collect();
+        let made = compose(&days, SIDE, false);
+        assert!(made.source.iter().all(|&source| source == 1 || source == 6));
+    }
+
+    #[test]
     fn a_smooth_veil_over_water_and_coloured_smoke_are_uncertain() {
         let sure = |p: f32| (2.0 * p - 1.0).abs();
-        let ground = Ground { color: [14.0, 30.0, 54.0], noise: 4.0, white: 0.0, days: 6 };
+        let ground =
+            Ground { color: [14.0, 30.0, 54.0], noise: 4.0, scatter: 40.0, white: 0.0, days: 6 };
         let (veil, cloud) = ([80, 92, 108], [210, 214, 218]);
         assert!(sure(probability(veil, &ground, 1.0)) < 0.4);
         assert!(sure(probability(cloud, &ground, 1.0)) > 0.9);
-        let land = Ground { color: [60.0, 70.0, 44.0], noise: 4.0, white: 0.0, days: 6 };
+        let land =
+            Ground { color: [60.0, 70.0, 44.0], noise: 4.0, scatter: 40.0, white: 0.0, days: 6 };
         assert!(sure(probability([150, 105, 60], &land, 9.0)) < 0.4, "dust");
     }
 
@@ -351,7 +374,7 @@ mod tests {
         for day in &mut days {
             day.seen[5] = false;
         }
-        let made = compose(&days, SIDE);
+        let made = compose(&days, SIDE, false);
         assert!(made.source.iter().all(|&source| source != 4));
         assert_eq!((made.source[5], &made.samples[15..18]), (0, &[0, 0, 0][..]));
         assert!(made.clouds[3].iter().all(|p| p.is_nan()));

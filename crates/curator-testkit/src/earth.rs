@@ -163,8 +163,9 @@ impl Earth {
         covered * 3 <= points
     }
 
-    /// Opacity of the clouds of a day.
-    fn cloud(&self, lon: f64, lat: f64, day: i64) -> f64 {
+    /// Opacity of the clouds of a day, 0 to 1; lone ones ([`Kind::Puff`]) are not among them.
+    #[must_use]
+    pub fn cloud(&self, lon: f64, lat: f64, day: i64) -> f64 {
         let (x, y) = (lon + day as f64 * 3.7, lat - day as f64 * 1.3);
         let weather = gradient(self.seed ^ 0xc10d, x * 0.16, y * 0.16);
         let texture = fractal(self.seed ^ 0xc10e, x * 1.6, y * 2.1, 6, 0.58);

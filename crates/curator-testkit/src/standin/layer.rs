@@ -47,6 +47,8 @@ pub(super) enum Content {
     Ground,
     /// The gaps between swaths.
     Gaps,
+    /// How opaque the clouds of a day are: the truth that cloud masks are measured with.
+    Clouds,
     /// A vegetation index in the colours of a colour map.
     Vegetation,
     /// Nothing that can be drawn.
@@ -158,6 +160,14 @@ pub(super) fn procedural() -> Vec<Layer> {
             "250m",
             terra(),
             Content::Gaps,
+        ),
+        layer(
+            "Procedural_Cloud_Opacity",
+            "Opacity of the clouds of the procedural Earth",
+            Format::Png,
+            "250m",
+            terra(),
+            Content::Clouds,
         ),
         layer(
             "MODIS_Terra_NDVI_8Day",

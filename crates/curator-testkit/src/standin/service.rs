@@ -191,6 +191,14 @@ impl Service {
                     _ => [0; 4],
                 });
             }
+            Content::Clouds => {
+                return overlay(matrix.tile, |x, y| {
+                    let opacity =
+                        place(x, y).map_or(0.0, |(lon, lat)| self.earth.cloud(lon, lat, day));
+                    let grey = (opacity * 255.0).round() as u8;
+                    [grey, grey, grey, 255]
+                });
+            }
             Content::Vegetation => {
                 return overlay(matrix.tile, |x, y| {
                     let value =

@@ -21,6 +21,10 @@ const WHITE: [f32; 3] = [236.0, 238.0, 240.0];
 /// Opacity at which a cloud is as likely as not, and over which doubt turns to certainty.
 const OPAQUE: f32 = 0.27;
 const SOFT: f32 = 0.055;
+/// Brightest band of a colour that can be told from black, and share of a change towards white that may have
+/// another direction.
+const KNOWN_COLOUR: f32 = 12.0;
+const VEIL: f32 = 0.15;
 /// Noise of a sample over a background of few days, in counts.
 const PRIOR_NOISE: f32 = 6.0;
 /// Background samples that make it known: fewer weigh in the prior.
@@ -135,6 +139,8 @@ fn ground(days: &[Day], at: usize, room: &mut Vec<(f32, [f32; 3])>) -> Ground {
         room[from..].iter().take_while(|(brightness, _)| *brightness <= above).count()
     };
     let from = (0..room.len()).find(|&from| agreeing(from) >= needed).unwrap_or(0);
+    // A darker day that stands alone is the ground after all when the others are it under cloud.
+    let from = (0..from).find(|&dark| is_veil(room[from].1, room[dark].1)).unwrap_or(from);
     let days = room.len();
     let end = from + agreeing(from);
     let level = room[from..end].iter().map(|day| day.0).sum::<f32>() / (end - from) as f32;
@@ -155,6 +161,21 @@ fn ground(days: &[Day], at: usize, room: &mut Vec<(f32, [f32; 3])>) -> Ground {
     let noise = (deviation + PRIOR_NOISE * KNOWN) / (count as f32 + KNOWN);
     let white = cloud::whiteness(color.map(|sample| sample as u8));
     Ground { color, noise, scatter, white, days: days as u16 }
+}
+
+/// Whether a colour is another one under cloud, and not the other one the same in a shadow: then it would be
+/// a multiple of it.
+fn is_veil(color: [f32; 3], ground: [f32; 3]) -> bool {
+    let dot = |a: [f32; 3], b: [f32; 3]| a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+    let change = [0, 1, 2].map(|band| color[band] - ground[band]);
+    let white = [0, 1, 2].map(|band| WHITE[band] - ground[band]);
+    // What remains of the change besides its part along a direction, as share of it.
+    let rest = |along: [f32; 3]| {
+        let cosine = dot(change, along) / (dot(change, change) * dot(along, along)).sqrt().max(1.0);
+        (1.0 - cosine * cosine).max(0.0).sqrt()
+    };
+    let known = ground.iter().any(|&sample| sample >= KNOWN_COLOUR);
+    known && rest(white) < VEIL && rest(white) < rest(ground) / 2.0
 }
 
 /// Probability of cloud of a day's pixels.
@@ -345,7 +366,7 @@ mod tests {
         days[1] = day(1, [4, 4, 4], None);
         let made = compose(&days, SIDE, false);
         assert!(made.source.iter().all(|&source| source != 2));
-        // Two clear days of eight, the others under clouds of different thickness.
+        // One clear day of six, the others under clouds of different thickness.
         let sky = |n: u64| day(n, [120 + 17 * n as u8; 3], None);
         let days: Vec<Day> =
             (0..8).map(|n| if n % 5 == 0 { day(n, [14, 30, 56], None) } else { sky(n) }).collect();

@@ -103,6 +103,9 @@ struct TileArgs {
     /// Measure clouds also of tiles that are not decoded otherwise
     #[arg(long)]
     describe: bool,
+    /// What `composite` wrote: clouds are judged by several days instead of one
+    #[arg(long, value_name = "DIR")]
+    clouds: Option<PathBuf>,
     /// What pictures are written as
     #[arg(long, value_enum, default_value = "records")]
     to: To,
@@ -155,7 +158,7 @@ impl TileArgs {
             min_entropy: self.min_entropy,
             levels: self.levels,
             is_virtual: self.is_virtual,
-            describe: self.describe,
+            describe: self.describe || self.clouds.is_some(),
             whole: self.size.is_none() && self.width.is_none() && self.height.is_none(),
             store: store(self.to, self.layout, by_place),
             seed: self.seed,
@@ -316,8 +319,10 @@ impl Program for Cli {
                 Ok(Outcome::new(&report, report.to_string()).partial_if(report.broken > 0))
             }
             Command::Tile(args) => {
+                let (config, clouds) = (args.config(), args.clouds.as_deref());
+                let (inputs, output) = (&args.inputs, &args.output);
                 let report =
-                    tile::run(&args.config(), &args.inputs, &args.output, args.force, context)?;
+                    tile::run_with_clouds(&config, inputs, clouds, output, args.force, context)?;
                 Ok(Outcome::new(&report, report.to_string()).partial_if(report.broken > 0))
             }
             Command::Convert(args) => {

@@ -76,6 +76,21 @@ pub(crate) fn single_day(samples: &[u8], gap: &[bool], snow: bool) -> Cloudiness
     }))
 }
 
+/// Clouds of a picture whose probabilities are known from several days, outside its gaps; where one is not
+/// known, from this day.
+pub(crate) fn known_days(
+    samples: &[u8],
+    gap: &[bool],
+    snow: bool,
+    known: &[Option<f32>],
+) -> Cloudiness {
+    let pixels = samples.as_chunks::<3>().0.iter().zip(gap).zip(known);
+    let seen = pixels.filter(|((_, gap), _)| !**gap);
+    Cloudiness::of(
+        seen.map(|((pixel, _), known)| known.unwrap_or_else(|| probability(*pixel, snow))),
+    )
+}
+
 pub(crate) fn logistic(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }

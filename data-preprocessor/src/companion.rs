@@ -1,7 +1,7 @@
 //! Layers that tell about another layer, by their names: masks of swath gaps as GIBS has them
 //! (`MODIS_Terra_Data_No_Data` for every layer of `MODIS_Terra_…`), and what `composite` writes.
 
-use curator_core::mosaic::{Scene, Scenes};
+use curator_core::mosaic::{Key, Scene, Scenes};
 
 /// Opaque where a layer has no data.
 pub(crate) const NO_DATA: &str = "_Data_No_Data";
@@ -33,4 +33,15 @@ pub(crate) fn no_data(scenes: &Scenes, scene: &Scene) -> Option<Scene> {
     };
     let mask = scenes.all().iter().filter(fits).max_by_key(|other| other.key.layer.len());
     mask.and_then(|mask| mask.reduced(scene.reduction))
+}
+
+/// The probabilities of cloud of a plane, in a directory that `composite` wrote.
+pub(crate) fn clouds(masks: &Scenes, scene: &Scene) -> Option<Scene> {
+    let level = scene.key.level + u32::from(scene.reduction);
+    let key = Key {
+        layer: format!("{}{CLOUD_PROBABILITY}", scene.key.layer),
+        level,
+        ..scene.key.clone()
+    };
+    masks.find(&key)?.reduced(scene.reduction)
 }

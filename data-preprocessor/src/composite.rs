@@ -624,6 +624,72 @@ mod tests {
     }
 
     #[test]
+    fn tiles_take_their_clouds_from_several_days_and_keep_the_mask_of_gaps() {
+        use crate::tile::{self, TileConfig};
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        // Salt stays white, and is no cloud.
+        let pictures: Vec<_> = (0..4_u32)
+            .map(|day| {
+                move |x: u32, y: u32| match () {
+                    () if day == 1 && (200..300).contains(&x) => [0; 3],
+                    () if x > 600 && y > 100 => [226, 228, 230],
+                    () => sky(day)(x, y),
+                }
+            })
+            .collect();
+        let named: Vec<testing::Picture> = pictures
+            .iter()
+            .zip(DAYS)
+            .map(|(picture, day)| (LAYER, day, picture as &dyn Fn(u32, u32) -> [u8; 3]))
+            .collect();
+        testing::write(&path("scenes"), &named, &[]);
+        let context = Context::silent();
+        run(&config(), &path("scenes"), &path("composite"), false, &context).unwrap();
+        let config = TileConfig {
+            width: 256,
+            height: 256,
+            overlap: 0.0,
+            edge: crate::Edge::Drop,
+            fill: crate::Fill::Neighbor,
+            max_gap: 0.5,
+            max_cloud: 1.0,
+            min_entropy: 0.0,
+            levels: 1,
+            is_virtual: false,
+            describe: true,
+            whole: false,
+            store: crate::Store::Records,
+            seed: 0,
+        };
+        let clouds_of = |output: &Path| -> f32 {
+            let tiles = curator_core::TileSet::open(output).unwrap();
+            let rows: Vec<_> = tiles.rows().map(Result::unwrap).collect();
+            for row in rows.iter().filter(|row| row.gap_fraction > Some(0.0)) {
+                let mask = row.gap_mask.as_ref().unwrap();
+                let mask = curator_core::Raster::decode("mask", mask).unwrap();
+                let filled = mask.data.iter().step_by(3).filter(|&&m| m == 255).count();
+                let share = filled as f32 / (256.0 * 256.0);
+                assert!((share - row.gap_fraction.unwrap()).abs() < 1e-6 && share > 0.1);
+            }
+            assert!(rows.iter().any(|row| row.gap_mask.is_some()));
+            assert!(rows.iter().all(|row| row.cloud_confidence.is_some()));
+            // The last column of tiles is salt, in the lower row all of it.
+            let salt = rows.iter().filter(|row| row.tile_id.contains("/9984_5376_"));
+            let salt: Vec<_> = salt.map(|row| row.cloud_fraction.unwrap()).collect();
+            assert_eq!(salt.len(), 4);
+            salt.iter().sum::<f32>() / 4.0
+        };
+        let inputs = [path("scenes")];
+        tile::run(&config, &inputs, &path("one"), false, &context).unwrap();
+        let masks = path("composite");
+        tile::run_with_clouds(&config, &inputs, Some(&masks), &path("many"), false, &context)
+            .unwrap();
+        assert!(clouds_of(&path("one")) > 0.9);
+        assert!(clouds_of(&path("many")) < 0.1, "{}", clouds_of(&path("many")));
+    }
+
+    #[test]
     fn scenes_without_days_are_refused_with_what_is_there() {
         let dir = tempfile::tempdir().unwrap();
         let ground = |_: u32, _: u32| [50, 60, 70];

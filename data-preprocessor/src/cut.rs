@@ -16,10 +16,10 @@ use crate::dates::Dates;
 use crate::dropped::Reason;
 use crate::shard::Shards;
 use crate::sight::{self, Sight, View};
-use crate::survey::Survey;
+use crate::survey::{Clouds, Survey};
 use crate::tile::TileConfig;
 use crate::windows::{Axis, Span, parents};
-use crate::{Fill, Result, cloud, companion, entropy};
+use crate::{Fill, Result, cloud, companion, entropy, grey};
 
 /// Columns of native tiles that are in memory at a time.
 const STRIP: u32 = 64;
@@ -136,6 +136,7 @@ pub(crate) fn run(
     config: &TileConfig,
     output: &Path,
     plans: &[Plan],
+    masks: Option<&Scenes>,
     shards: &mut Shards,
     context: &Context,
 ) -> Result<()> {
@@ -149,8 +150,7 @@ pub(crate) fn run(
     let total = plans.iter().map(Plan::windows).sum();
     let task = context.progress.begin("tile", Some(total), Unit::Items);
     task.advance(shards.mark.counts.windows);
-    let recipe = serde_json::json!({ "fill": config.fill, "seed": config.seed });
-    let variant = digest::of_json(&recipe)[..16].to_string();
+    let variant = config.variant();
     let (mut begun, done) = (0, shards.mark.bands);
     for (number, plan) in plans.iter().enumerate() {
         begun += plan.bands();
@@ -163,6 +163,10 @@ pub(crate) fn run(
             Fill::Temporal => Some(Dates::of(plan.scenes, &plan.scene)?),
             _ => None,
         };
+        let clouds = match masks {
+            Some(masks) => Clouds::open(masks, &plan.scene)?,
+            None => None,
+        };
         let [above, below] = [plan.above, plan.below].map(|at| at.map(|at| &plans[at]));
         let columns =
             Kin::of(&plan.columns, above.map(|p| &p.columns[..]), below.map(|p| &p.columns[..]));
@@ -174,6 +178,7 @@ pub(crate) fn run(
             number,
             survey,
             dates,
+            clouds,
             columns,
             rows,
             variant: variant.clone(),
@@ -226,6 +231,7 @@ struct Cutter<'a> {
     number: u32,
     survey: Survey,
     dates: Option<Dates>,
+    clouds: Option<Clouds>,
     columns: Kin,
     rows: Kin,
     variant: String,
@@ -258,6 +264,9 @@ impl Cutter<'_> {
         if !wanted.is_empty() {
             let wanted = |column: u32| wanted.contains(&column);
             self.survey.load_some(top, top + length, &wanted, context);
+            if let Some(clouds) = &mut self.clouds {
+                clouds.load_some(top, top + length, &wanted, context);
+            }
         }
         let cut: Vec<Result<Cut>> = strip
             .clone()
@@ -267,6 +276,7 @@ impl Cutter<'_> {
             .collect();
         shards.mark.counts.windows += strip.len() as u64;
         shards.mark.counts.broken += self.survey.take_broken();
+        shards.mark.counts.broken += self.clouds.as_mut().map_or(0, Clouds::take_broken);
         for cut in cut {
             match cut? {
                 Cut::Stored(tile, picture, moments) => {
@@ -325,6 +335,8 @@ impl Cutter<'_> {
         }
         let mut view = view.unwrap_or_else(|| self.survey.view(at));
         if !whole {
+            let mask: Vec<u8> = view.gaps().iter().map(|&gap| if gap { 255 } else { 0 }).collect();
+            tile.gap_mask = Some(grey::plain(&mask, (view.image.width, view.image.height))?);
             self.repair(&mut view, at);
         }
         tile.variant.clone_from(&self.variant);
@@ -346,11 +358,18 @@ impl Cutter<'_> {
         tile.gap_fraction = Some(gaps as f32 / pixels);
         let unseen: Vec<bool> = view.sight.iter().map(|&sight| sight != Sight::Seen).collect();
         let snow = sight::may_have_snow(&self.plan.scene, at);
-        let clouds = cloud::single_day(&view.image.data, &unseen, snow).fraction;
-        if clouds > config.max_cloud {
-            return Some(Reason::Cloud(clouds));
+        let clouds = match &self.clouds {
+            Some(clouds) => {
+                let known = clouds.view(at);
+                cloud::known_days(&view.image.data, &unseen, snow, &known)
+            }
+            None => cloud::single_day(&view.image.data, &unseen, snow),
+        };
+        if clouds.fraction > config.max_cloud {
+            return Some(Reason::Cloud(clouds.fraction));
         }
-        tile.cloud_fraction = Some(clouds);
+        tile.cloud_fraction = Some(clouds.fraction);
+        tile.cloud_confidence = Some(clouds.confidence);
         if config.min_entropy > 0.0 {
             let bits = entropy::bits(&view.image, &unseen);
             if bits < config.min_entropy {
@@ -417,6 +436,12 @@ impl TileConfig {
 
     fn rows(&self) -> Axis {
         Axis::new(self.height, self.overlap, self.edge)
+    }
+
+    /// The name of the recipe of repaired pixels.
+    pub(crate) fn variant(&self) -> String {
+        let recipe = serde_json::json!({ "fill": self.fill, "seed": self.seed });
+        digest::of_json(&recipe)[..16].to_string()
     }
 
     /// Whether clouds or entropy of all tiles are asked for.

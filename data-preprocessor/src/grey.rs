@@ -1,9 +1,7 @@
 //! Masks as PNG: one sample a pixel, with transparency where there is nothing.
 
-use curator_core::Error as CoreError;
+use curator_core::{Error as CoreError, Result};
 use image::{ExtendedColorType, ImageEncoder};
-
-use crate::Result;
 
 /// Encodes grey pixels of a picture of a width and height.
 pub(crate) fn plain(pixels: &[u8], size: (u32, u32)) -> Result<Vec<u8>> {

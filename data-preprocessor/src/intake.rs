@@ -5,7 +5,7 @@
 use curator_core::context::Unit;
 use curator_core::picture::{self, Decoded};
 use curator_core::samples::{Kind, Moments, Samples};
-use curator_core::{Context, Error as CoreError, Raster, Tile, TileSet};
+use curator_core::{Context, Error as CoreError, Raster, Tile, TileSet, seed};
 use rayon::prelude::*;
 
 use crate::dropped::Reason;
@@ -13,7 +13,7 @@ use crate::ids::Ids;
 use crate::shard::Shards;
 use crate::tile::TileConfig;
 use crate::windows::Axis;
-use crate::{Result, cloud, entropy};
+use crate::{Fill, Result, cloud, entropy, grey};
 
 /// Pictures that are read at a time.
 const BLOCK: usize = 128;
@@ -78,6 +78,14 @@ impl Pixels {
             }
             Self::Bands(samples) => samples.missing(),
         }
+    }
+
+    /// Fills what is transparent in a colour picture; the mask of what was filled, `None` when nothing was.
+    fn repair(&mut self, fill: Fill, item: u64) -> Option<Vec<bool>> {
+        let Self::Color(Decoded { image, transparent }, _) = self else { return None };
+        let whole = fill == Fill::None || !transparent.as_ref().is_some_and(|m| m.contains(&true));
+        let mask = if whole { None } else { transparent.take() };
+        mask.inspect(|mask| fill.apply(image, mask, item))
     }
 
     /// What a person sees, and whether its colours are those of the file.
@@ -163,17 +171,23 @@ fn take(config: &TileConfig, set: &TileSet, tile: Tile) -> Vec<Taken> {
         Ok(bytes) => bytes,
         Err(error) => return broken(tile.tile_id, &error),
     };
-    let pixels = match Pixels::decode(&tile.tile_id, &bytes) {
+    let mut pixels = match Pixels::decode(&tile.tile_id, &bytes) {
         Ok(pixels) => pixels,
         Err(error) => return broken(tile.tile_id, &error),
     };
     let (width, height) = pixels.size();
     if config.whole || (width <= config.width && height <= config.height) {
-        let (tile, moments) = match judge(config, &pixels, tile) {
+        let (mut tile, moments) = match judge(config, &pixels, tile) {
             Ok(judged) => judged,
             Err((tile_id, reason)) => return vec![Taken::Dropped(tile_id, reason)],
         };
-        return vec![Taken::Stored(Box::new(tile), bytes, moments)];
+        return match repair(config, &mut pixels, &mut tile).and_then(|repaired| {
+            // What needs no repair stays byte for byte.
+            if repaired { pixels.encode() } else { Ok(bytes) }
+        }) {
+            Ok(picture) => vec![Taken::Stored(Box::new(tile), picture, moments)],
+            Err(error) => broken(tile.tile_id, &error),
+        };
     }
     let spans = |size, length| Axis::new(size, config.overlap, config.edge).spans(0, length);
     let columns = spans(config.width, width);
@@ -186,13 +200,13 @@ fn take(config: &TileConfig, set: &TileSet, tile: Tile) -> Vec<Taken> {
             let id = format!("{}#{x}_{y}_{width}x{height}", tile.tile_id);
             let bbox = tile.bbox.map(|bbox| part_of(&bbox, pixels.size(), at));
             let part = Tile { tile_id: id, bbox, ..tile.clone() };
-            let window = pixels.window(at);
-            let (tile, moments) = match judge(config, &window, part) {
+            let mut window = pixels.window(at);
+            let (mut tile, moments) = match judge(config, &window, part) {
                 Ok(judged) => judged,
                 Err((tile_id, reason)) => return Taken::Dropped(tile_id, reason),
             };
-            let encoded = window.encode();
-            let mut tile = tile;
+            let repaired = repair(config, &mut window, &mut tile);
+            let encoded = repaired.and_then(|_| window.encode());
             if matches!(window, Pixels::Color(_, "image/jpeg")) {
                 // Encoding changed the pixels: whoever decodes them first will know them.
                 tile.content_id.clear();
@@ -203,6 +217,20 @@ fn take(config: &TileConfig, set: &TileSet, tile: Tile) -> Vec<Taken> {
             }
         })
         .collect()
+}
+
+/// Fills what is transparent, and says so in the row.
+fn repair(config: &TileConfig, pixels: &mut Pixels, tile: &mut Tile) -> Result<bool, CoreError> {
+    let name: Vec<u64> = tile.tile_id.bytes().map(u64::from).collect();
+    let size = pixels.size();
+    let Some(mask) = pixels.repair(config.fill, seed::mix(config.seed, &name)) else {
+        return Ok(false);
+    };
+    let mask: Vec<u8> = mask.iter().map(|&gap| if gap { 255 } else { 0 }).collect();
+    tile.gap_mask = Some(grey::plain(&mask, size)?);
+    tile.variant = config.variant();
+    tile.content_id.clear();
+    Ok(true)
 }
 
 /// Describes a picture, or says why it is left out.
@@ -224,11 +252,12 @@ fn judge(
     let missing = missing.unwrap_or_else(|| vec![false; count]);
     let (color, is_color) = pixels.color();
     if is_color {
-        let clouds = cloud::single_day(&color.data, &missing, false).fraction;
-        if clouds > config.max_cloud {
-            return Err((tile.tile_id, Reason::Cloud(clouds)));
+        let clouds = cloud::single_day(&color.data, &missing, false);
+        if clouds.fraction > config.max_cloud {
+            return Err((tile.tile_id, Reason::Cloud(clouds.fraction)));
         }
-        tile.cloud_fraction = Some(clouds);
+        tile.cloud_fraction = Some(clouds.fraction);
+        tile.cloud_confidence = Some(clouds.confidence);
     }
     if config.min_entropy > 0.0 {
         let bits = entropy::bits(&color, &missing);

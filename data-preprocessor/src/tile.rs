@@ -140,10 +140,29 @@ pub fn run(
     force: bool,
     context: &Context,
 ) -> Result<Report> {
+    run_with_clouds(config, inputs, None, output, force, context)
+}
+
+/// As [`run`], with the probabilities of cloud that `composite` found in several days, by its directory. With
+/// images that are no scenes they have no use.
+///
+/// # Errors
+/// As [`run`], and when that directory cannot be read.
+pub fn run_with_clouds(
+    config: &TileConfig,
+    inputs: &[PathBuf],
+    clouds: Option<&Path>,
+    output: &Path,
+    force: bool,
+    context: &Context,
+) -> Result<Report> {
     let source = Source::open(inputs)?;
     config.check(&source)?;
+    let masks = clouds.map(Scenes::open).transpose()?;
     let recipe = serde_json::to_value(config).unwrap_or_default();
-    let mut made = match start(output, recipe, source.inputs(inputs), force)? {
+    let mut made_from = source.inputs(inputs);
+    made_from.extend(masks.iter().map(|masks| masks.manifest().as_input(masks.root())));
+    let mut made = match start(output, recipe, made_from, force)? {
         Start::UpToDate(counts) => return Ok(Report::of(counts, output, true)),
         Start::New(manifest) => manifest,
     };
@@ -153,7 +172,7 @@ pub fn run(
         Source::Scenes(scenes) => {
             let plans = cut::plan(config, scenes);
             largest = cut::largest(&plans);
-            cut::run(config, output, &plans, &mut shards, context)?;
+            cut::run(config, output, &plans, masks.as_ref(), &mut shards, context)?;
         }
         Source::Images(sets) => intake::run(config, sets, &mut shards, context)?,
     }

@@ -217,10 +217,12 @@ pub fn append(bytes: &mut Vec<u8>, tile: &Tile, picture: &[u8]) {
         ("bottom_left_lat", bbox(|b| b.south)),
         ("bottom_left_long", bbox(|b| b.west)),
         ("class", class),
+        ("cloud_confidence", tile.cloud_confidence.map(Value::Float)),
         ("cloud_fraction", tile.cloud_fraction.map(Value::Float)),
         ("date", Some(text(&tile.time))),
         ("format", Some(Value::Bytes(format.into()))),
         ("gap_fraction", tile.gap_fraction.map(Value::Float)),
+        ("gap_mask", tile.gap_mask.clone().map(Value::Bytes)),
         ("height", Some(Value::Int(i64::from(tile.height)))),
     ];
     let after = [
@@ -345,7 +347,12 @@ pub fn describe(path: &Path, payload: &[u8], mut tile: Tile) -> Result<Tile> {
     tile.time = text("date");
     tile.class = CLASSES.iter().find_map(|name| text(name)).or(tile.class);
     tile.cloud_fraction = number("cloud_fraction").map(|x| x as f32);
+    tile.cloud_confidence = number("cloud_confidence").map(|x| x as f32);
     tile.gap_fraction = number("gap_fraction").map(|x| x as f32);
+    tile.gap_mask = match kind("gap_mask") {
+        Some(Kind::BytesList(list)) => list.value.first().map(|bytes| bytes.to_vec()),
+        _ => None,
+    };
     let edges =
         ["bottom_left_long", "bottom_left_lat", "top_right_long", "top_right_lat"].map(number);
     if let [Some(west), Some(south), Some(east), Some(north)] = edges {

@@ -8,8 +8,8 @@ use arrow_array::builder::{
     UInt64Builder,
 };
 use arrow_array::{
-    Array, Float32Array, Float64Array, ListArray, RecordBatch, StringArray, UInt32Array,
-    UInt64Array,
+    Array, BinaryArray, Float32Array, Float64Array, ListArray, RecordBatch, StringArray,
+    UInt32Array, UInt64Array,
 };
 use arrow_schema::{DataType, Field, Schema};
 
@@ -71,8 +71,12 @@ pub struct Tile {
     pub height: u32,
     /// Share of pixels judged to be cloud, 0 to 1.
     pub cloud_fraction: Option<f32>,
+    /// How sure that is, 0 to 1: 0 where the method could not tell anywhere.
+    pub cloud_confidence: Option<f32>,
     /// Share of pixels without data before filling, 0 to 1.
     pub gap_fraction: Option<f32>,
+    /// Which pixels were filled: a grey PNG of the tile's size, 255 for those. `None` where there were none.
+    pub gap_mask: Option<Vec<u8>>,
     /// The tile one pyramid level up that shows this one's place, whether or not it was kept.
     pub parent: Option<String>,
     /// The tiles one pyramid level down whose parent this is, whether or not they were kept.
@@ -97,7 +101,9 @@ impl Tile {
             width: 0,
             height: 0,
             cloud_fraction: None,
+            cloud_confidence: None,
             gap_fraction: None,
+            gap_mask: None,
             parent: None,
             children: Vec::new(),
             class,
@@ -132,7 +138,9 @@ pub fn schema() -> Arc<Schema> {
         Field::new("width", DataType::UInt32, false),
         Field::new("height", DataType::UInt32, false),
         Field::new("cloud_fraction", DataType::Float32, true),
+        Field::new("cloud_confidence", DataType::Float32, true),
         Field::new("gap_fraction", DataType::Float32, true),
+        Field::new("gap_mask", DataType::Binary, true),
         text("parent", true),
         Field::new_list("children", Field::new("item", DataType::Utf8, true), true),
         text("class", true),
@@ -214,7 +222,7 @@ fn to_batch(tiles: &[Tile]) -> RecordBatch {
         Arc::new(builder.finish()) as Arc<dyn Array>
     };
     let mut offsets = UInt64Builder::new();
-    let mut geometry = BinaryBuilder::new();
+    let (mut geometry, mut masks) = (BinaryBuilder::new(), BinaryBuilder::new());
     let mut children = ListBuilder::new(StringBuilder::new());
     for tile in tiles {
         tile.children.iter().for_each(|child| children.values().append_value(child));
@@ -224,6 +232,7 @@ fn to_batch(tiles: &[Tile]) -> RecordBatch {
             _ => None,
         });
         geometry.append_option(tile.bbox.as_ref().map(wkb_polygon));
+        masks.append_option(tile.gap_mask.as_ref());
     }
     let record = |pick: fn(u32, u32) -> u32| {
         move |t: &Tile| match t.location {
@@ -262,7 +271,9 @@ fn to_batch(tiles: &[Tile]) -> RecordBatch {
         integer(&|t| Some(t.width)),
         integer(&|t| Some(t.height)),
         share(&|t| t.cloud_fraction),
+        share(&|t| t.cloud_confidence),
         share(&|t| t.gap_fraction),
+        Arc::new(masks.finish()),
         text(&|t| t.parent.as_deref()),
         Arc::new(children.finish()),
         text(&|t| t.class.as_deref()),
@@ -286,7 +297,15 @@ fn from_batch(path: &Path, batch: &RecordBatch) -> Result<Vec<Tile>> {
     let (east, north) = (degrees("east")?, degrees("north")?);
     let (width, height) = (integer("width")?, integer("height")?);
     let (cloud, gap) = (share("cloud_fraction")?, share("gap_fraction")?);
-    // Version 1 has no such column.
+    // Version 1 has no such columns.
+    let confidence = match batch.column_by_name("cloud_confidence") {
+        Some(_) => Some(share("cloud_confidence")?),
+        None => None,
+    };
+    let masks = match batch.column_by_name("gap_mask") {
+        Some(_) => Some(table::column::<BinaryArray>(path, batch, "gap_mask")?),
+        None => None,
+    };
     let children = match batch.column_by_name("children") {
         Some(_) => Some(table::column::<ListArray>(path, batch, "children")?),
         None => None,
@@ -332,7 +351,9 @@ fn from_batch(path: &Path, batch: &RecordBatch) -> Result<Vec<Tile>> {
                 width: width.value(i),
                 height: height.value(i),
                 cloud_fraction: cloud.is_valid(i).then(|| cloud.value(i)),
+                cloud_confidence: confidence.filter(|c| c.is_valid(i)).map(|c| c.value(i)),
                 gap_fraction: gap.is_valid(i).then(|| gap.value(i)),
+                gap_mask: masks.filter(|m| m.is_valid(i)).map(|m| m.value(i).to_vec()),
                 parent: string(parent, i),
                 children: children.map(|list| texts(list, i)).unwrap_or_default(),
                 class: string(class, i),
@@ -386,6 +407,8 @@ mod tests {
             location: Location::Record { shard: 3, offset: 1 << 40, length: 77 },
             bbox: Some(BBox { west: 1.0, south: 2.0, east: 3.0, north: 4.0 }),
             cloud_fraction: Some(0.25),
+            cloud_confidence: Some(0.5),
+            gap_mask: Some(vec![1, 2, 3]),
             time: Some("2020-09-12".into()),
             ..file.clone()
         };

@@ -1,9 +1,10 @@
-//! A `scenes/` directory: what is finished there, what a killed run left, where a tile belongs.
+//! A `scenes/` directory: what is finished there, where a tile belongs.
 //!
 //! ```text
 //! manifest.json            what is finished: parts, requests, totals
 //! scenes-00000.parquet     a row a tile; one part a run
 //! native/<layer>/<time>/<matrix_set>/<level>/<row>_<column>.jpg      byte for byte as served
+//! packs/<layer>_<time>_<matrix_set>_<level>-<part>-<kind>.tif        the same, many in a file
 //! vrt/<layer>_<time>_<matrix_set>_<level>.vrt                        a scene for GDAL and QGIS
 //! stac/*.json              a STAC item a scene, and their catalogue
 //! colormaps/<layer>.xml    what the colours of palette layers stand for
@@ -14,21 +15,26 @@
 //! journal.jsonl, .partial/, .lock                                    a run in progress
 //! ```
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use curator_core::manifest::{self, Manifest, part_path};
+use curator_core::manifest::{self, Manifest};
 use curator_core::scene::{self, NativeTile};
-use curator_core::{BBox, Projection, TileMatrix, digest};
-use rayon::prelude::*;
+use curator_core::{BBox, Projection, TileMatrix};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::journal::{self, Absent, Entry};
-use crate::plan::Key;
+use crate::settled::Place;
 use crate::{colormap_file, credit, stac};
+
+/// Requests that failed.
+pub(crate) const FAILURES: &str = "failures.jsonl";
+
+/// Requests that the service has nothing for.
+pub(crate) const NO_DATA: &str = "no-data.jsonl";
 
 /// What one run was asked for, as the manifest keeps it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,7 +78,7 @@ impl Contents {
 }
 
 /// A request that failed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failure {
     pub(crate) url: String,
     #[serde(flatten)]
@@ -84,17 +90,30 @@ pub(crate) struct Failure {
     pub(crate) at: String,
 }
 
-impl Absent {
-    pub(crate) fn key(&self) -> Key {
-        Key::new(&self.layer, &self.time, &self.matrix_set, self.level, self.row, self.column)
+/// In order of place, the latest first.
+impl Ord for Failure {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (&self.tile, &other.at, &self.reason).cmp(&(&other.tile, &self.at, &other.reason))
     }
 }
 
-/// The key of the request that brought a tile, and that of the tile that came.
-pub(crate) fn keys(tile: &NativeTile) -> [Key; 2] {
-    let key =
-        |layer, time| Key::new(layer, time, &tile.matrix_set, tile.level, tile.row, tile.column);
-    [key(&tile.layer_asked, &tile.time_asked), key(&tile.layer, &tile.time)]
+impl PartialOrd for Failure {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl From<Place<'_>> for Absent {
+    fn from(place: Place<'_>) -> Self {
+        Self {
+            layer: place.layer.into(),
+            time: place.time.into(),
+            matrix_set: place.matrix_set.into(),
+            level: place.level,
+            row: place.row,
+            column: place.column,
+        }
+    }
 }
 
 /// A `scenes/` directory, opened for reading.
@@ -102,13 +121,6 @@ pub(crate) struct Archive {
     pub(crate) directory: PathBuf,
     pub(crate) manifest: Option<Manifest>,
     pub(crate) contents: Contents,
-}
-
-/// What a killed run left that is still believed.
-pub(crate) struct Resumed {
-    pub(crate) entries: Vec<Entry>,
-    /// Requests that need not be made again.
-    pub(crate) settled: HashSet<Key>,
 }
 
 impl Archive {
@@ -131,8 +143,8 @@ impl Archive {
         };
         let archive = Self { directory: directory.into(), manifest, contents };
         archive.check_source(&archive.contents.source, source)?;
-        if let Some(Entry::Source(found)) = journal::read(&archive.journal())?.first() {
-            archive.check_source(found, source)?;
+        if let Some(Entry::Source(found)) = journal::read(&archive.journal())?.next().transpose()? {
+            archive.check_source(&found, source)?;
         }
         Ok(archive)
     }
@@ -164,11 +176,12 @@ impl Archive {
         } else if !journal.exists() {
             return Ok(());
         }
-        let folders = ["native", "vrt", "values", stac::FOLDER, colormap_file::FOLDER, ".partial"];
+        let folders =
+            ["native", "packs", "vrt", "values", stac::FOLDER, colormap_file::FOLDER, ".partial"];
         for name in folders {
             remove(&directory.join(name), |path| std::fs::remove_dir_all(path))?;
         }
-        let files = ["contact.jpg", credit::FILE_NAME, "failures.jsonl", "no-data.jsonl"];
+        let files = ["contact.jpg", credit::FILE_NAME, FAILURES, NO_DATA];
         for name in files.into_iter().chain([journal::FILE_NAME]) {
             remove(&directory.join(name), |path| std::fs::remove_file(path))?;
         }
@@ -192,10 +205,12 @@ impl Archive {
 
     /// Whether everything wanted was fetched by an earlier run and nothing of it failed.
     pub(crate) fn has(&self, wanted: &[Wanted]) -> Result<bool> {
-        let failures: Vec<Failure> = self.lines("failures.jsonl")?;
+        let mut failed = std::collections::BTreeSet::new();
+        for failure in self.lines::<Failure>(FAILURES)? {
+            failed.insert(failure?.tile.layer);
+        }
         Ok(self.manifest.is_some()
             && wanted.iter().all(|w| {
-                let failed = failures.iter().any(|failure| failure.tile.layer == w.layer);
                 let fetched = |old: &Wanted| {
                     let same_times = old.from.is_none()
                         || (&old.from, &old.to, &old.times) == (&w.from, &w.to, &w.times);
@@ -203,7 +218,7 @@ impl Archive {
                         |w: &Wanted| Wanted { from: None, to: None, times: None, ..w.clone() };
                     blank(old) == blank(w) && same_times
                 };
-                !failed && self.contents.requests.iter().any(fetched)
+                !failed.contains(&w.layer) && self.contents.requests.iter().any(fetched)
             }))
     }
 
@@ -221,85 +236,64 @@ impl Archive {
         })
     }
 
-    /// Reads JSON lines; none when the file is not there.
-    pub(crate) fn lines<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Vec<T>> {
+    /// The number of the next part: above all that were ever listed together.
+    pub(crate) fn next_part(&self) -> usize {
+        let parts = self.manifest.iter().flat_map(|manifest| &manifest.parts);
+        let number =
+            |path: &str| path.strip_prefix("scenes-")?.strip_suffix(".parquet")?.parse().ok();
+        parts.filter_map(|part| number(&part.path)).max().map_or(0, |last: usize| last + 1)
+    }
+
+    /// The folder for what a run writes on the way.
+    pub(crate) fn partial(&self) -> PathBuf {
+        self.directory.join(".partial")
+    }
+
+    /// Reads JSON lines one by one; none when the file is not there.
+    pub(crate) fn lines<T: serde::de::DeserializeOwned>(
+        &self,
+        name: &str,
+    ) -> Result<impl Iterator<Item = curator_core::Result<T>> + use<T>> {
         let path = self.directory.join(name);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        let file = match File::open(&path) {
+            Ok(file) => Some(BufReader::new(file)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => return Err(curator_core::Error::io("read", &path)(e).into()),
         };
-        let parse = |line: &str| {
-            serde_json::from_str(line)
-                .map_err(|e| curator_core::Error::damaged(&path, "JSON lines", e).into())
+        let parse = move |line: std::io::Result<String>| {
+            let line = line.map_err(curator_core::Error::io("read", &path))?;
+            serde_json::from_str(&line)
+                .map_err(|e| curator_core::Error::damaged(&path, "JSON lines", e))
         };
-        text.lines().map(parse).collect()
+        Ok(file.into_iter().flat_map(BufRead::lines).map(parse))
     }
 
-    /// What need not be asked again. A tile of a killed run counts when its file still has the
-    /// digest that the journal says; 404s count unless `again`.
+    /// Removes what a killed run had begun to write, and parts that it wrote anew and did not come to
+    /// remove.
     ///
     /// # Errors
-    /// When parts or the journal cannot be read.
-    pub(crate) fn resume(&self, again: bool) -> Result<Resumed> {
-        let mut settled = HashSet::new();
-        for row in self.rows()? {
-            settled.extend(keys(&row?));
-        }
-        if !again {
-            settled.extend(self.lines::<Absent>("no-data.jsonl")?.iter().map(Absent::key));
-        }
-        let entries: Vec<Entry> = journal::read(&self.journal())?
-            .into_par_iter()
-            .filter(|entry| match entry {
-                Entry::Source(_) | Entry::Grid(..) => true,
-                Entry::Tile(tile) => self.is_intact(tile),
-                Entry::NoData(_) => !again,
-            })
-            .collect();
-        for entry in &entries {
-            match entry {
-                Entry::Source(_) | Entry::Grid(..) => {}
-                Entry::Tile(tile) => settled.extend(keys(tile)),
-                Entry::NoData(absent) => drop(settled.insert(absent.key())),
+    /// When it cannot be removed.
+    pub(crate) fn remove_leftovers(&self) -> Result<()> {
+        for entry in std::fs::read_dir(&self.directory).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let listed = self.manifest.iter().flat_map(|m| &m.parts).any(|part| part.path == name);
+            if name.starts_with("scenes-") && name.ends_with(".parquet") && !listed {
+                remove(&entry.path(), |path| std::fs::remove_file(path))?;
             }
         }
-        Ok(Resumed { entries, settled })
+        let folders = ["", "vrt", stac::FOLDER, colormap_file::FOLDER];
+        for folder in folders {
+            curator_core::atomic::remove_leftovers(&self.directory.join(folder))?;
+        }
+        self.remove_partial()
     }
 
-    fn is_intact(&self, tile: &NativeTile) -> bool {
-        part_path(&self.directory, &tile.path)
-            .and_then(|path| digest::of_file(&path))
-            .is_ok_and(|found| found == tile.sha256)
-    }
-
-    /// Writes a tile's file: whole, or not there.
-    ///
-    /// # Errors
-    /// When the disk is full, for instance.
-    pub(crate) fn write(&self, relative: &str, bytes: &[u8]) -> curator_core::Result<()> {
-        let path = part_path(&self.directory, relative)?;
-        let partial = self.directory.join(".partial");
-        let write = || -> std::io::Result<()> {
-            if let Some(parent) = path.parent() {
-                std::fs::create_dir_all(parent)?;
-            }
-            std::fs::create_dir_all(&partial)?;
-            let mut file = tempfile::Builder::new().tempfile_in(&partial)?;
-            file.write_all(bytes)?;
-            set_readable(file.as_file())?;
-            file.persist(&path).map_err(|e| e.error)?;
-            Ok(())
-        };
-        write().map_err(curator_core::Error::io("write", &path))
-    }
-
-    /// Removes what a killed run had begun to write.
+    /// Removes the folder for what a run writes on the way.
     ///
     /// # Errors
     /// When it cannot be removed.
     pub(crate) fn remove_partial(&self) -> Result<()> {
-        remove(&self.directory.join(".partial"), |path| std::fs::remove_dir_all(path))
+        remove(&self.partial(), |path| std::fs::remove_dir_all(path))
     }
 }
 
@@ -312,29 +306,11 @@ pub(crate) fn remove(path: &Path, how: impl Fn(&Path) -> std::io::Result<()>) ->
     }
 }
 
-/// Temporary files are private; tiles are as readable as any other file.
-#[cfg(unix)]
-fn set_readable(file: &File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn set_readable(_: &File) -> std::io::Result<()> {
-    Ok(())
-}
-
-/// Where a tile's bytes are, relative to the directory.
-pub(crate) fn native_path(
-    layer: &str,
-    time: &str,
-    matrix_set: &str,
-    level: u8,
-    (row, column): (u32, u32),
-    media_type: &str,
-) -> String {
+/// Where the file of a tile is, relative to the directory.
+pub(crate) fn native_path(tile: &NativeTile) -> String {
+    let NativeTile { layer, time, matrix_set, level, row, column, media_type, .. } = tile;
     let time = time_in_paths(time);
-    let ending = match media_type {
+    let ending = match &**media_type {
         "image/png" => "png",
         "image/tiff" => "tif",
         _ => "jpg",
@@ -369,9 +345,25 @@ mod tests {
 
     #[test]
     fn paths_have_resolution_and_time() {
-        let path = native_path("L", "2023-06-02T18:50:00Z", "1km", 6, (1, 2), "image/png");
-        assert_eq!(path, "native/L/2023-06-02T185000Z/1km/6/1_2.png");
-        let path = native_path("L", "", "500m", 7, (3, 4), "image/jpeg");
-        assert_eq!(path, "native/L/static/500m/7/3_4.jpg");
+        let tile = NativeTile {
+            layer_asked: "L".into(),
+            layer: "L".into(),
+            time_asked: "2023-06-02T18:50:00Z".into(),
+            time: "2023-06-02T18:50:00Z".into(),
+            matrix_set: "1km".into(),
+            level: 6,
+            row: 1,
+            column: 2,
+            path: String::new(),
+            offset: 0,
+            length: 0,
+            media_type: "image/png".into(),
+            etag: String::new(),
+            sha256: String::new(),
+            empty_share: 0.0,
+        };
+        assert_eq!(native_path(&tile), "native/L/2023-06-02T185000Z/1km/6/1_2.png");
+        let still = NativeTile { time: String::new(), media_type: "image/jpeg".into(), ..tile };
+        assert_eq!(native_path(&still), "native/L/static/1km/6/1_2.jpg");
     }
 }

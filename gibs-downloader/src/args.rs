@@ -11,7 +11,7 @@ use curator_core::{Context, Projection};
 use crate::catalogue::Filter;
 use crate::product_args::{self, AnimateArgs, MosaicArgs, ValuesArgs};
 use crate::selection::{Selection, SourceArgs};
-use crate::{detail, doctor, endpoint, estimate, fetch, layers, text};
+use crate::{Layout, Limits, detail, doctor, endpoint, estimate, fetch, layers, text};
 
 /// Plan and download satellite imagery from NASA GIBS.
 #[derive(Debug, clap::Parser)]
@@ -149,6 +149,8 @@ impl Described {
   gibs-downloader fetch --worldview 'https://worldview.earthdata.nasa.gov/?v=-30,10,0,40&l=…&t=2020-09-12' -o view/
   gibs-downloader fetch osm --source xyz 'https://tile.example.org/{z}/{x}/{y}.png' --level 8 --bbox=5,45,6,46 -o map/
   gibs-downloader fetch --source folder pictures/ -o scenes/
+  gibs-downloader fetch \"modis terra true color\" --bbox=-18,-9,0,9 --from 2020-09-01 \\
+      --to 2020-09-12 -o scenes/ --refresh --rate 20 --bandwidth 5M
 
 The same command again continues, or tries again what failed; another date or area is added.
 Exit codes: 0 done, 1 failed, 2 usage, 3 some tiles failed (see failures.jsonl), 130 interrupted.
@@ -166,9 +168,21 @@ struct FetchArgs {
     /// The `scenes/` directory
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// Requests at a time
+    /// Requests at a time, at most; fewer in the beginning and while the service is in trouble
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=500))]
     concurrency: u16,
+    /// Requests a second, at most; `0.5` is one every two seconds
+    #[arg(long, value_name = "N", value_parser = parse_rate)]
+    rate: Option<f64>,
+    /// Bytes a second, at most, such as 500k or 5M
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    bandwidth: Option<u32>,
+    /// How to store tiles: a file each, or packed into one file a scene; auto packs from 10,000 new tiles on
+    #[arg(long, value_enum, default_value_t = LayoutChoice::Auto)]
+    layout: LayoutChoice,
+    /// Ask whether tiles of the last DAYS that are there have changed, and take the new ones
+    #[arg(long, value_name = "DAYS", num_args = 0..=1, require_equals = true, default_missing_value = "7")]
+    refresh: Option<u32>,
     /// Repetitions of a request that failed for a reason that may pass
     #[arg(long, value_name = "N", default_value_t = 5)]
     retries: u32,
@@ -197,6 +211,35 @@ struct FetchArgs {
     service: Service,
 }
 
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum LayoutChoice {
+    Auto,
+    Files,
+    Packed,
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.001..=100_000.0).contains(&rate) => Ok(rate),
+        _ => Err("a number from 0.001 to 100000".into()),
+    }
+}
+
+/// A number of bytes with `k`, `M` or `G` for thousands, millions or billions.
+fn parse_bytes(text: &str) -> Result<u32, String> {
+    let plain = text.trim().trim_end_matches(['b', 'B']);
+    let (digits, factor) = match plain.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&plain[..at], 1e3),
+        Some((at, 'm' | 'M')) => (&plain[..at], 1e6),
+        Some((at, 'g' | 'G')) => (&plain[..at], 1e9),
+        _ => (plain, 1.0),
+    };
+    match digits.parse::<f64>().map(|number| number * factor) {
+        Ok(bytes) if (1000.0..=f64::from(u32::MAX)).contains(&bytes) => Ok(bytes as u32),
+        _ => Err("bytes a second from 1k to 4G, such as 500k or 5M".into()),
+    }
+}
+
 impl FetchArgs {
     /// What is valid of it, and what to tell the user about it.
     fn into_config(self) -> Result<(fetch::Config, Option<String>), crate::Error> {
@@ -204,7 +247,17 @@ impl FetchArgs {
         let base = fetch::Config {
             output: self.output,
             endpoint: self.service.endpoint,
-            concurrency: self.concurrency.into(),
+            limits: Limits {
+                concurrency: self.concurrency.into(),
+                rate: self.rate,
+                bandwidth: self.bandwidth,
+            },
+            layout: match self.layout {
+                LayoutChoice::Auto => None,
+                LayoutChoice::Files => Some(Layout::Files),
+                LayoutChoice::Packed => Some(Layout::Packed),
+            },
+            refresh: self.refresh,
             retries: self.retries,
             connect_timeout: Duration::from_secs(self.connect_timeout),
             stall_timeout: Duration::from_secs(self.stall_timeout),

@@ -1,16 +1,17 @@
 //! HTTP: one client for tiles and documents, with patience, manners and limits.
 
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use curator_core::context::Cancel;
 use futures_util::StreamExt;
 use rand::Rng;
-use reqwest::header::{ETAG, HeaderMap, IF_NONE_MATCH, RETRY_AFTER};
-use reqwest::{Response, StatusCode};
+use reqwest::header::{ETAG, HeaderMap, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
+use reqwest::{Response, StatusCode, redirect};
 
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
+use crate::pace::{Limits, Pace};
 use crate::trouble::{Exception, Trouble};
 
 /// Says honestly who asks.
@@ -34,6 +35,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// A service that asks for more patience than this has failed.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
 
+/// Redirects that are followed, within one host.
+const REDIRECTS: usize = 5;
+
 /// How patient a client is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
@@ -51,14 +55,23 @@ pub(crate) struct Client {
     endpoint: Endpoint,
     patience: Patience,
     cancel: Cancel,
-    /// Until when the service asked everybody to wait.
-    quiet_until: Mutex<Option<Instant>>,
+    pace: Arc<Pace>,
 }
 
 /// A document, or that it is as it was.
 pub(crate) enum Fetched {
     Unchanged,
     New { text: String, etag: String },
+}
+
+/// What came when a tile was asked for.
+pub(crate) enum Tile {
+    /// The one that is known already (304).
+    Unchanged,
+    /// The service has nothing there (404).
+    Nothing,
+    /// A body.
+    New(Answer),
 }
 
 /// A tile's answer, not yet looked into.
@@ -68,21 +81,31 @@ pub(crate) struct Answer {
 }
 
 impl Client {
-    /// A client; connections are kept and shared.
+    /// A client; connections are kept and shared. HTTP/2 is spoken where the service offers it in the TLS
+    /// handshake, then over one connection.
     ///
     /// # Errors
     /// [`Error::Http`] when TLS or the proxy cannot be set up.
-    pub(crate) fn new(endpoint: Endpoint, patience: Patience, cancel: Cancel) -> Result<Self> {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        patience: Patience,
+        limits: Limits,
+        cancel: Cancel,
+    ) -> Result<Self> {
         let mut builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .connect_timeout(patience.connect)
             .read_timeout(patience.stall)
+            .redirect(redirect::Policy::custom(within_one_host))
+            .http2_adaptive_window(true)
+            .pool_max_idle_per_host(limits.concurrency)
             .tcp_nodelay(true);
         if endpoint.is_loopback() {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|e| Error::Http(innermost(&e)))?;
-        Ok(Self { http, endpoint, patience, cancel, quiet_until: Mutex::new(None) })
+        let pace = Pace::new(limits, cancel.clone());
+        Ok(Self { http, endpoint, patience, cancel, pace })
     }
 
     /// Whether the user asked to stop.
@@ -92,6 +115,11 @@ impl Client {
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// How fast tiles may be asked for.
+    pub(crate) fn pace(&self) -> &Arc<Pace> {
+        &self.pace
     }
 
     /// Gets a document that may be unchanged since `etag`.
@@ -131,23 +159,29 @@ impl Client {
         }
     }
 
-    /// Gets a tile once; `None` when the service has nothing there (404).
+    /// Gets a tile once. With the entity tag of a known one, the service may say that it is the same.
     ///
     /// # Errors
     /// [`Trouble`] of the connection and of statuses; the body is not looked into.
-    pub(crate) async fn tile(&self, url: &str) -> Result<Option<Answer>, Trouble> {
+    pub(crate) async fn tile(&self, url: &str, etag: &str) -> Result<Tile, Trouble> {
         if let Some(path) = local(url) {
             let body = read_file(&path, LARGEST_PICTURE).await?;
-            return Ok(body.map(|body| Answer { headers: HeaderMap::new(), body }));
+            let answer = |body| Tile::New(Answer { headers: HeaderMap::new(), body });
+            return Ok(body.map_or(Tile::Nothing, answer));
         }
-        let response = self.http.get(url).send().await.map_err(|e| self.trouble(&e))?;
+        let mut request = self.http.get(url);
+        if !etag.is_empty() {
+            request = request.header(IF_NONE_MATCH, etag);
+        }
+        let response = request.send().await.map_err(|e| self.trouble(&e))?;
         match response.status() {
             StatusCode::OK => {
                 let headers = response.headers().clone();
                 let body = self.body(response, LARGEST_TILE).await?;
-                Ok(Some(Answer { headers, body }))
+                Ok(Tile::New(Answer { headers, body }))
             }
-            StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::NOT_MODIFIED if !etag.is_empty() => Ok(Tile::Unchanged),
+            StatusCode::NOT_FOUND => Ok(Tile::Nothing),
             _ => Err(self.refusal(response).await),
         }
     }
@@ -155,6 +189,10 @@ impl Client {
     /// What a status other than 200 says.
     async fn refusal(&self, response: Response) -> Trouble {
         let code = response.status().as_u16();
+        if response.status().is_redirection() {
+            let to = header(response.headers(), LOCATION.as_str());
+            return Trouble::Redirect { code, to };
+        }
         let retry_after = retry_after(&header(response.headers(), RETRY_AFTER.as_str()));
         let body = self.body(response, LARGEST_TILE).await.unwrap_or_default();
         Trouble::Status { code, exception: Exception::read(&body), retry_after }
@@ -169,39 +207,14 @@ impl Client {
         }
         match trouble.retry_after() {
             Some(asked) if asked > LONGEST_RETRY_AFTER => return false,
-            Some(asked) => {
-                // Everybody waits, not only this request.
-                let until = Instant::now() + asked;
-                if let Ok(mut quiet) = self.quiet_until.lock() {
-                    *quiet = (*quiet).max(Some(until));
-                }
-            }
+            Some(asked) => self.pace.keep_quiet(asked),
             None => {
                 let ceiling = FIRST_WAIT.saturating_mul(1 << attempt.min(16)).min(LONGEST_WAIT);
                 let share = 0.5 + 0.5 * rand::rng().next_u32() as f64 / f64::from(u32::MAX);
-                self.sleep_until(Instant::now() + ceiling.mul_f64(share)).await;
+                self.pace.sleep_until(Instant::now() + ceiling.mul_f64(share)).await;
             }
         }
         !self.cancel.is_cancelled()
-    }
-
-    /// Waits while the service asked for quiet.
-    pub(crate) async fn quiet(&self) {
-        let until = self.quiet_until.lock().ok().and_then(|quiet| *quiet);
-        if let Some(until) = until {
-            self.sleep_until(until).await;
-        }
-    }
-
-    /// Sleeps, but not longer than until the user has enough of it.
-    async fn sleep_until(&self, until: Instant) {
-        while !self.cancel.is_cancelled() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            tokio::time::sleep(left.min(Duration::from_millis(100))).await;
-        }
     }
 
     async fn body(&self, response: Response, largest: u64) -> Result<Vec<u8>, Trouble> {
@@ -217,6 +230,7 @@ impl Client {
                 return Err(Trouble::TooLarge(largest));
             }
             body.extend_from_slice(&chunk);
+            self.pace.take(chunk.len()).await;
         }
         Ok(body)
     }
@@ -228,7 +242,10 @@ impl Client {
                 self.patience.connect.as_secs()
             )),
             (true, false) => Trouble::Stalled(self.patience.stall),
-            _ => Trouble::Connection(innermost(error)),
+            _ => match tls(error) {
+                Some(reason) => Trouble::Tls(reason),
+                None => Trouble::Connection(innermost(error)),
+            },
         }
     }
 }
@@ -270,6 +287,28 @@ fn retry_after(text: &str) -> Option<Duration> {
     let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
     let left = date.duration_since(jiff::Timestamp::now());
     Some(Duration::try_from(left).unwrap_or_default())
+}
+
+/// Follows within one host, and from HTTP to HTTPS; what leads elsewhere (the page of a captive network, a
+/// log-in) is no tile and is not followed.
+fn within_one_host(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    let (to, from) = (attempt.url(), attempt.previous().last());
+    let same = from.is_some_and(|from| {
+        let secure = from.scheme() == to.scheme() || to.scheme() == "https";
+        secure && from.host_str() == to.host_str()
+    });
+    if same && attempt.previous().len() <= REDIRECTS { attempt.follow() } else { attempt.stop() }
+}
+
+/// What TLS has against the other side, when it is that. I/O errors hide what they carry from `source`.
+fn tls(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if let Some(found) = error.downcast_ref::<rustls::Error>() {
+        return Some(found.to_string());
+    }
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(inside) => tls(inside),
+        None => tls(error.source()?),
+    }
 }
 
 /// The cause of an error without the layers round it, which say the same in more words.

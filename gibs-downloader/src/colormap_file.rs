@@ -11,6 +11,7 @@ use crate::client::{Client, Patience};
 use crate::colormap::{ColorMap, LARGEST};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
+use crate::pace::Limits;
 
 /// Where they are kept, in a `scenes/` directory.
 pub(crate) const FOLDER: &str = "colormaps";
@@ -59,7 +60,12 @@ pub(crate) fn of_layer(
     if offline {
         return Ok(None);
     }
-    let client = Client::new(Endpoint::parse(endpoint)?, PATIENCE, context.cancel.clone())?;
+    let client = Client::new(
+        Endpoint::parse(endpoint)?,
+        PATIENCE,
+        Limits::default(),
+        context.cancel.clone(),
+    )?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use curator_core::scene::NativeTile;
-use curator_core::{Raster, Result, atomic};
+use curator_core::{Manifest, Raster, Result, atomic, picture, scene};
+
+use crate::archive::Archive;
+use crate::resume::bytes_of;
 
 /// The file's name.
 pub(crate) const FILE_NAME: &str = "contact.jpg";
@@ -14,7 +16,7 @@ pub(crate) const TILES: usize = 48;
 const COLUMNS: usize = 8;
 
 /// Side of a thumbnail and space between two, in pixels.
-const SIDE: u32 = 128;
+pub(crate) const SIDE: u32 = 128;
 const GAP: u32 = 4;
 
 /// Tiles emptier than this are shown only when there are no others.
@@ -72,32 +74,28 @@ pub(crate) fn thumbnail(image: &Raster, empty_share: f32) -> Option<Raster> {
 ///
 /// # Errors
 /// When the rows cannot be read or the sheet cannot be written.
-pub(crate) fn write_final(
-    directory: &Path,
-    tiles: u64,
-    rows: impl Iterator<Item = Result<NativeTile>>,
-) -> Result<()> {
+pub(crate) fn write_final(archive: &Archive, manifest: &Manifest, tiles: u64) -> Result<()> {
     let step = (tiles / TILES as u64).max(1);
     let (mut full, mut empty) = (Vec::new(), Vec::new());
-    for (i, row) in (0_u64..).zip(rows) {
+    for (i, row) in (0_u64..).zip(scene::rows(&archive.directory, manifest)?) {
         let row = row?;
         let due = (full.len() as u64) * step <= i;
         if row.empty_share <= EMPTY && due && full.len() < TILES {
-            full.push(row.path);
+            full.push(row);
         } else if empty.len() < TILES {
-            empty.push(row.path);
+            empty.push(row);
         }
     }
     let chosen = if full.is_empty() { empty } else { full };
     let thumbnails: Vec<Raster> = chosen
         .iter()
-        .filter_map(|relative| {
+        .filter_map(|tile| {
             // What cannot be read any more is missing on the sheet; readers of tiles report it.
-            let path = curator_core::manifest::part_path(directory, relative).ok()?;
-            Raster::decode(relative, &std::fs::read(path).ok()?).ok()?.resize(SIDE, SIDE).ok()
+            let bytes = bytes_of(archive, tile).ok()?;
+            picture::decode_for(&tile.path, &bytes, SIDE).ok()?.resize(SIDE, SIDE).ok()
         })
         .collect();
-    write(&directory.join(FILE_NAME), &thumbnails)
+    write(&archive.directory.join(FILE_NAME), &thumbnails)
 }
 
 fn write(path: &Path, thumbnails: &[Raster]) -> Result<()> {

@@ -1,14 +1,14 @@
 //! `fetch --dry-run`: what a run would do.
 
-use std::collections::HashSet;
-
 use curator_core::Context;
 use serde::Serialize;
 
 use crate::error::Result;
 use crate::fetch::{Config, open, runtime};
 use crate::plan::{Address, Job};
-use crate::prepare::{count, prepare};
+use crate::prepare::prepare;
+use crate::resume;
+use crate::settled::Settled;
 
 /// What GIBS calls a bulk download: more tiles than this in a day want notice.
 pub(crate) const BULK: u64 = 1_000_000;
@@ -68,9 +68,14 @@ pub fn estimate(config: &Config, context: &Context) -> Result<Estimate> {
     let endpoint = config.service()?;
     let archive = open(config, &endpoint)?;
     let prepared = runtime()?.block_on(prepare(config, endpoint, context))?;
-    let settled =
-        if config.force { HashSet::new() } else { archive.resume(config.retry_failed)?.settled };
-    let (planned, to_fetch) = count(&prepared.jobs, &settled);
+    let mut settled = Settled::none(&prepared.jobs);
+    if !config.force {
+        let again = config.retry_failed;
+        let recent = config.refresh.and_then(resume::since);
+        drop(resume::finished(&archive, &mut settled, again, recent)?);
+        resume::peek(&archive, &mut settled, again)?;
+    }
+    let (planned, to_fetch) = settled.count();
     let counts = archive.manifest.as_ref().map(|m| &m.counts);
     let mean = counts.and_then(|c| c.get("bytes")?.checked_div(*c.get("tiles")?));
     let typical = |job: &Job| match &*job.layer.media_type {
@@ -78,7 +83,7 @@ pub fn estimate(config: &Config, context: &Context) -> Result<Estimate> {
         _ => TYPICAL_JPEG,
     };
     let mean = mean.or_else(|| prepared.jobs.iter().map(typical).max()).unwrap_or(TYPICAL_JPEG);
-    let seconds = to_fetch as f64 * SECONDS_A_REQUEST / config.concurrency as f64;
+    let seconds = to_fetch as f64 * SECONDS_A_REQUEST / config.limits.concurrency as f64;
     Ok(Estimate {
         layers: planned_layers(&prepared.jobs),
         planned,

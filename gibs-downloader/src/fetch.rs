@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use curator_core::{Context, Projection};
 use serde::Serialize;
 
-use crate::archive::{Archive, Resumed, Wanted};
+use crate::archive::{Archive, Wanted};
 use crate::area::Area;
 use crate::colormap_file;
 use crate::dates::Typed;
@@ -17,10 +17,19 @@ use crate::endpoint::{self, Endpoint};
 use crate::error::{Error, Result};
 use crate::estimate::{BULK, PlannedLayer, planned_layers};
 use crate::finish::{Totals, finish};
-use crate::journal::{Entry, Journal};
+use crate::journal::{Entry, Layout};
+use crate::keeper::{Keeper, Store};
+use crate::pace::Limits;
+use crate::pack::Packs;
 use crate::plan::Job;
-use crate::prepare::{Prepared, count, prepare, wanted};
+use crate::prepare::{Prepared, prepare, wanted};
+use crate::resume;
+use crate::settled::Settled;
 use crate::source::Source;
+
+/// From so many new tiles on they are packed, unless the layout is given: so many files are no burden for
+/// any file system, and a folder of them can still be looked through.
+pub const MANY: u64 = 10_000;
 
 /// A run of `fetch`, valid.
 #[derive(Debug, Clone)]
@@ -47,8 +56,12 @@ pub struct Config {
     pub output: PathBuf,
     /// Address of GIBS, or of a service with its URL layout.
     pub endpoint: String,
-    /// Requests at a time, 1 to 500.
-    pub concurrency: usize,
+    /// How fast to ask.
+    pub limits: Limits,
+    /// How to store tiles; by their number when not given.
+    pub layout: Option<Layout>,
+    /// Ask whether tiles of so many days up to today have changed.
+    pub refresh: Option<u32>,
     /// Repetitions of a request that failed for a reason that may pass.
     pub retries: u32,
     /// Time for a connection to be made.
@@ -80,7 +93,9 @@ impl Default for Config {
             asset: None,
             output: PathBuf::from("scenes"),
             endpoint: endpoint::OFFICIAL.into(),
-            concurrency: 16,
+            limits: Limits::default(),
+            layout: None,
+            refresh: None,
             retries: 5,
             connect_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(30),
@@ -125,6 +140,10 @@ pub struct Report {
     pub empty: u64,
     /// Requests that the service has nothing for (404).
     pub no_data: u64,
+    /// Asked about, and as they were.
+    pub unchanged: u64,
+    /// Asked about, changed, and in the place of older ones now.
+    pub renewed: u64,
     /// Answers that another request had brought already.
     pub duplicates: u64,
     /// Tiles of another layer or time than asked for, by `asked -> actual`.
@@ -148,7 +167,7 @@ pub struct Report {
 pub fn run(config: &Config, context: &Context) -> Result<Report> {
     let endpoint = config.service()?;
     let archive = open(config, &endpoint)?;
-    if let (false, Some(wanted)) = (config.force, as_typed(config))
+    if let (false, Some(wanted)) = (config.force || config.refresh.is_some(), as_typed(config))
         && archive.has(&wanted)?
     {
         return Ok(up_to_date(config));
@@ -161,42 +180,62 @@ pub fn run(config: &Config, context: &Context) -> Result<Report> {
         Archive::clear(&config.output)?;
     }
     let archive = open(config, prepared.client.endpoint())?;
-    archive.remove_partial()?;
+    archive.remove_leftovers()?;
     let colormaps =
         colormap_file::bring_all(&prepared.client, &prepared.palettes, &config.output, context);
     runtime.block_on(colormaps);
-    let Resumed { mut entries, settled } = archive.resume(config.retry_failed)?;
-    let (planned, to_fetch) = count(&prepared.jobs, &settled);
-    let unfinished =
-        entries.iter().any(|entry| !matches!(entry, Entry::Source(_) | Entry::Grid(..)));
-    if to_fetch == 0 && !unfinished && archive.manifest.is_some() {
+    let Prepared { client, wanted, jobs, .. } = prepared;
+    let mut settled = Settled::none(&jobs);
+    let recent = config.refresh.and_then(resume::since);
+    let known = resume::finished(&archive, &mut settled, config.retry_failed, recent)?;
+    let (planned, new) = settled.count();
+    if new > BULK && !config.yes {
+        return Err(Error::Bulk { tiles: new });
+    }
+    let packed = config.layout.unwrap_or(if new >= MANY { Layout::Packed } else { Layout::Files });
+    let part = archive.next_part();
+    let head = |layout| {
+        let run = [Entry::Source(archive.contents.source.clone()), Entry::Run(layout, part)];
+        run.into_iter().chain(jobs.iter().map(Job::grid)).collect()
+    };
+    // A run that was killed goes on as it began.
+    let resumed = resume::unfinished(&archive, &mut settled, config.retry_failed, |resumed| {
+        head(resumed.layout.unwrap_or(packed))
+    })?;
+    let (_, to_fetch) = settled.count();
+    if to_fetch == 0 && resumed.lines == 0 && archive.manifest.is_some() {
+        crate::archive::remove(&archive.journal(), |path| std::fs::remove_file(path))?;
         return Ok(up_to_date(config));
     }
-    if to_fetch > BULK && !config.yes {
-        return Err(Error::Bulk { tiles: to_fetch });
-    }
 
-    if !matches!(entries.first(), Some(Entry::Source(_))) {
-        entries.insert(0, Entry::Source(archive.contents.source.clone()));
-    }
-    entries.extend(prepared.jobs.iter().map(Job::grid));
-    let journal = Journal::begin(&archive.journal(), &entries)?;
-    drop(entries);
+    let store = Store {
+        directory: archive.directory.clone(),
+        layout: resumed.layout.unwrap_or(packed),
+        part,
+        packs: Packs::resume(&archive.directory, &resumed.ends)?,
+    };
+    drop(resumed.ends);
+    let keeper = Keeper::start(archive.journal(), store)?;
     let begun = Instant::now();
-    let size = (to_fetch, config.concurrency);
-    let Prepared { client, wanted, jobs, .. } = prepared;
-    let downloaded =
-        runtime.block_on(download(client, archive, &jobs, settled, &journal, size, context));
-    journal.end()?;
-    let (mut tally, settled, archive) = downloaded?;
+    let concurrency = config.limits.concurrency;
+    let downloaded = runtime.block_on(download(
+        client,
+        &archive,
+        &mut settled,
+        known,
+        &keeper,
+        concurrency,
+        context,
+    ));
+    keeper.end()?;
+    let mut tally = downloaded?;
     let seconds = begun.elapsed().as_secs_f64();
 
-    let failures = std::mem::take(&mut tally.failures);
-    let mut kinds = BTreeMap::new();
-    failures.iter().for_each(|f| *kinds.entry(f.kind.clone()).or_default() += 1);
-    let commonest = commonest_reason(&failures);
+    let reason = tally.commonest_reason();
+    let failures =
+        std::mem::replace(&mut tally.failures, crate::sorter::Sorter::new(&archive.partial()));
     let totals = finish(&archive, &wanted, &settled, failures, context)?;
-    nothing_came(&totals, planned, commonest, &archive)?;
+    nothing_came(&totals, planned, reason, &archive)?;
     Ok(Report {
         output: config.output.clone(),
         up_to_date: false,
@@ -204,8 +243,8 @@ pub fn run(config: &Config, context: &Context) -> Result<Report> {
         planned,
         already: planned - to_fetch,
         seconds,
-        failed: kinds.values().sum(),
-        failures: kinds,
+        duplicates: totals.duplicates,
+        renewed: totals.superseded,
         total_tiles: totals.tiles,
         ..from_tally(tally)
     })
@@ -217,9 +256,11 @@ fn from_tally(tally: Tally) -> Report {
         bytes: tally.bytes,
         empty: tally.empty,
         no_data: tally.no_data,
-        duplicates: tally.duplicates,
+        unchanged: tally.unchanged,
         elsewhere: tally.elsewhere,
         repeated: tally.repeated,
+        failed: tally.kinds.values().sum(),
+        failures: tally.kinds,
         ..Report::default()
     }
 }
@@ -239,12 +280,6 @@ fn nothing_came(
         }
         (0, None) => Err(Error::NothingThere { tiles: planned }),
     }
-}
-
-fn commonest_reason(failures: &[crate::archive::Failure]) -> Option<String> {
-    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    failures.iter().for_each(|f| *reasons.entry(&f.reason).or_default() += 1);
-    reasons.into_iter().max_by_key(|(_, n)| *n).map(|(reason, _)| reason.to_string())
 }
 
 /// The directory as it stands; with `--force`, as if it were empty.
@@ -268,11 +303,10 @@ fn as_typed(config: &Config) -> Option<Vec<Wanted>> {
     names.then(|| config.layers.iter().map(|layer| wanted(config, layer, true)).collect())
 }
 
-/// What downloads run on: two threads for the network, one a core for decoding.
+/// What downloads run on: a thread a core, for the network and for looking into what comes.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .max_blocking_threads(rayon::current_num_threads().max(2))
+        .worker_threads(rayon::current_num_threads().max(2))
         .enable_all()
         .build()
         .map_err(|e| Error::Http(e.to_string()))

@@ -1,65 +1,70 @@
-//! The end of a run: the journal becomes a part, scenes become virtual rasters, the manifest last.
+//! The end of a run: the journal becomes a part, scenes can be opened, the manifest last.
+//!
+//! Rows go through in order of place, however many there are: those of the journal, and those of finished
+//! parts whose scenes the run touched.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use curator_core::manifest::{self, Manifest, Part, part_path};
 use curator_core::scene::{self, Grids, NativeTile, grid_name};
 use curator_core::{Context, Error as CoreError, TileMatrix, atomic, digest};
-use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::archive::{Archive, Contents, Failure, Wanted, keys, remove};
+use crate::archive::{Archive, Contents, FAILURES, Failure, NO_DATA, Wanted, remove};
 use crate::contact;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::journal::{self, Absent, Entry};
-use crate::plan::Key;
-use crate::{credit, stac, vrt};
+use crate::pack;
+use crate::rows::{Fate, Fates, Item};
+use crate::scenes::Scenes;
+use crate::settled::{Place, Settled};
+use crate::sorter::{Merge, Sorter};
+use crate::{credit, stac};
 
 /// Program and version, as manifests name it.
 const CREATED_BY: &str = concat!("gibs-downloader ", env!("CARGO_PKG_VERSION"));
 
-/// What the directory holds after a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Superseded rows, in order of place, until the manifest no longer has them.
+const GONE: &str = "gone.jsonl";
+
+/// What the directory holds after a run, and what the run came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) tiles: u64,
     pub(crate) no_data: u64,
     pub(crate) failed: u64,
+    /// Answers that another request had brought already.
+    pub(crate) duplicates: u64,
+    /// Finished tiles that were superseded.
+    pub(crate) superseded: u64,
+    bytes: u64,
+    empty: u64,
+    bytes_gone: u64,
+    empty_gone: u64,
 }
 
-/// Makes a finished directory of what the journal has. `settled` are all requests that need no
-/// further answer; failures of earlier runs that are not among them stay listed.
+/// Makes a finished directory of what the journal has. Failures and 404s of earlier runs that are still
+/// open stay listed.
 ///
 /// # Errors
 /// When something cannot be written; the journal is kept then, and the next run tries again.
 pub(crate) fn finish(
     archive: &Archive,
     wanted: &[Wanted],
-    settled: &HashSet<Key>,
-    failures: Vec<Failure>,
+    settled: &Settled<'_>,
+    failures: Sorter<Failure>,
     context: &Context,
 ) -> Result<Totals> {
     let directory = &archive.directory;
-    let entries = journal::read(&archive.journal())?;
-    let finished: HashSet<Key> =
-        archive.rows()?.map(|row| Ok(keys(&row?)[1])).collect::<Result<_, CoreError>>()?;
-    let no_data = merge_no_data(archive, &entries, settled)?;
-    let matrices = matrices(archive, &entries)?;
-    let fresh = fresh_rows(entries, &finished);
+    let Collected { items, no_data, matrices } = collect(archive, settled)?;
     context.check()?;
-
-    let failures = merge_failures(archive, settled, failures)?;
-    write_lines(archive, "failures.jsonl", &failures)?;
-    let held = finished.len() as u64 + fresh.len() as u64;
-    let totals =
-        Totals { tiles: held, no_data: no_data.len() as u64, failed: failures.len() as u64 };
-    if held == 0 {
-        // Nothing finished: the next run asks again.
-        remove(&archive.journal(), |path| std::fs::remove_file(path))?;
-        return Ok(totals);
-    }
-
-    write_lines(archive, "no-data.jsonl", &no_data)?;
-    flush(archive, &fresh)?;
+    let failed = write_failures(archive, settled, failures)?;
+    let part = archive.next_part();
+    flush_to_disk(directory)?;
     let mut manifest = match &archive.manifest {
         Some(old) => Manifest {
             created_by: CREATED_BY.into(),
@@ -68,136 +73,35 @@ pub(crate) fn finish(
         },
         None => Manifest::new(manifest::SCENES, CREATED_BY, serde_json::Value::Null),
     };
-    if !fresh.is_empty() {
-        manifest.parts.push(write_part(archive, manifest.parts.len(), &fresh)?);
+    let (written, mut totals, affected) = write_rows(archive, items, &matrices, part)?;
+    totals.failed = failed;
+    let held: u64 = manifest.parts.iter().map(|part| part.rows).sum();
+    totals.tiles = held - totals.superseded + written.as_ref().map_or(0, |part| part.rows);
+    if totals.tiles == 0 {
+        // Nothing finished: the next run asks again.
+        remove(&archive.journal(), |path| std::fs::remove_file(path))?;
+        archive.remove_partial()?;
+        return Ok(totals);
     }
-    write_scenes(archive, &fresh, &matrices)?;
+    totals.no_data = write_lines(archive, NO_DATA, no_data)?;
+    let mut stale = Vec::new();
+    let next = part + usize::from(written.is_some());
+    for (next, number) in (next..).zip(affected) {
+        let old = manifest.parts[number].clone();
+        manifest.parts[number] = without_gone(archive, number, &old, next)?;
+        stale.push(old);
+    }
+    manifest.parts.retain(|part| part.rows > 0);
+    manifest.parts.extend(written);
     describe(archive, wanted)?;
     manifest.config = config(archive, wanted, matrices)?;
-    let counts = &mut manifest.counts;
-    let mut count = |name: &str, n: u64| {
-        counts.insert(name.into(), n);
-    };
-    let old = |name: &str| archive.manifest.as_ref().and_then(|m| m.counts.get(name)).copied();
-    let bytes: u64 = fresh.iter().map(|tile| tile.length).sum();
-    let empty = fresh.iter().filter(|tile| tile.empty_share >= 1.0).count() as u64;
-    count("tiles", held);
-    count("bytes", old("bytes").unwrap_or(0) + bytes);
-    count("empty_tiles", old("empty_tiles").unwrap_or(0) + empty);
-    count("no_data", totals.no_data);
-    count("failed", totals.failed);
-    contact::write_final(directory, held, archive_and(archive, &fresh)?)?;
+    count(&mut manifest, &totals);
+    contact::write_final(archive, &manifest, totals.tiles)?;
     manifest.write(directory)?;
+    remove_superseded(archive, &stale)?;
     remove(&archive.journal(), |path| std::fs::remove_file(path))?;
     archive.remove_partial()?;
     Ok(totals)
-}
-
-/// The journal's tiles that no part has yet, each once, in order of place. Of several requests that
-/// the same tile answered, the one that asked for just that is kept, or else the first by name, so
-/// that the order of arrival does not matter.
-fn fresh_rows(entries: Vec<Entry>, finished: &HashSet<Key>) -> Vec<NativeTile> {
-    let mut rows: Vec<NativeTile> = entries
-        .into_iter()
-        .filter_map(|entry| match entry {
-            Entry::Tile(tile) if !finished.contains(&keys(&tile)[1]) => Some(tile),
-            _ => None,
-        })
-        .collect();
-    let as_asked = |tile: &NativeTile| {
-        let [asked, actual] = keys(tile);
-        asked == actual
-    };
-    rows.sort_by(|a, b| {
-        place(a)
-            .cmp(&place(b))
-            .then_with(|| as_asked(b).cmp(&as_asked(a)))
-            .then_with(|| (&a.layer_asked, &a.time_asked).cmp(&(&b.layer_asked, &b.time_asked)))
-    });
-    rows.dedup_by(|later, kept| place(later) == place(kept));
-    rows
-}
-
-/// Order of rows in a part: scene after scene, row by row.
-fn place(tile: &NativeTile) -> (Scene<'_>, u32, u32) {
-    (scene_of(tile), tile.row, tile.column)
-}
-
-/// What a scene is: layer, time, matrix set and level.
-type Scene<'a> = (&'a str, &'a str, &'a str, u32);
-
-fn scene_of(tile: &NativeTile) -> Scene<'_> {
-    (&tile.layer, &tile.time, &tile.matrix_set, tile.level)
-}
-
-/// Brings the files of new tiles to the disk, before the manifest promises them.
-fn flush(archive: &Archive, tiles: &[NativeTile]) -> Result<(), CoreError> {
-    tiles.par_iter().try_for_each(|tile| {
-        let path = part_path(&archive.directory, &tile.path)?;
-        let file = std::fs::File::open(&path).map_err(CoreError::io("read", &path))?;
-        file.sync_all().map_err(CoreError::io("write", &path))
-    })
-}
-
-fn write_part(archive: &Archive, number: usize, rows: &[NativeTile]) -> Result<Part, CoreError> {
-    let name = format!("scenes-{number:05}.parquet");
-    let path = archive.directory.join(&name);
-    scene::write(&path, rows)?;
-    Ok(Part { path: name, rows: rows.len() as u64, digest: digest::of_file(&path)? })
-}
-
-/// The grids of all tiles: those that the manifest describes and those that the journal brought.
-fn matrices(
-    archive: &Archive,
-    entries: &[Entry],
-) -> Result<BTreeMap<String, TileMatrix>, crate::Error> {
-    let mut matrices = archive.contents.matrices.clone();
-    if let Some(manifest) = archive.manifest.as_ref().filter(|manifest| manifest.version < 2) {
-        let grids = Grids::of(&archive.directory, manifest)?;
-        for row in archive.rows()? {
-            let row = row?;
-            let name = grid_name(&row.matrix_set, row.level);
-            matrices.insert(name, grids.get(&row.matrix_set, row.level)?);
-        }
-    }
-    for entry in entries {
-        let Entry::Grid(name, matrix) = entry else { continue };
-        let known = matrices.entry(name.clone()).or_insert(*matrix);
-        if known != matrix {
-            let path = archive.directory.clone();
-            return Err(crate::Error::OtherGrid { name: name.clone(), path });
-        }
-    }
-    Ok(matrices)
-}
-
-/// Writes the virtual rasters of the scenes that got new tiles: with those and with older ones.
-fn write_scenes(
-    archive: &Archive,
-    fresh: &[NativeTile],
-    matrices: &BTreeMap<String, TileMatrix>,
-) -> Result<()> {
-    let touched: HashSet<Scene<'_>> = fresh.iter().map(scene_of).collect();
-    let mut older = Vec::new();
-    for row in archive.rows()? {
-        let row = row?;
-        if touched.contains(&scene_of(&row)) {
-            older.push(row);
-        }
-    }
-    for scene in fresh.chunk_by(|a, b| scene_of(a) == scene_of(b)) {
-        let same = |tile: &&NativeTile| scene.first().map(scene_of) == Some(scene_of(tile));
-        let mut tiles: Vec<&NativeTile> = older.iter().filter(same).chain(scene).collect();
-        tiles.sort_by_key(|tile| (tile.row, tile.column));
-        let Some(first) = tiles.first() else { continue };
-        let name = grid_name(&first.matrix_set, first.level);
-        let matrix = matrices.get(&name).ok_or_else(|| {
-            CoreError::damaged(archive.journal(), format!("the grid `{name}`"), "none")
-        })?;
-        vrt::write(&archive.directory, &tiles, matrix)?;
-        stac::write(&archive.directory, &tiles, matrix, &vrt::path(first))?;
-    }
-    Ok(())
 }
 
 /// Writes the catalogue of scenes, and whom to credit.
@@ -209,69 +113,333 @@ fn describe(archive: &Archive, wanted: &[Wanted]) -> Result<(), CoreError> {
     credit::write(&archive.directory, source, &Vec::from_iter(layers))
 }
 
-/// Rows of the finished parts, then the new ones.
-fn archive_and(
-    archive: &Archive,
-    fresh: &[NativeTile],
-) -> Result<impl Iterator<Item = Result<NativeTile, CoreError>>, CoreError> {
-    let finished = archive.rows().map_err(|e| match e {
-        crate::Error::Core(core) => core,
-        other => CoreError::damaged(&archive.directory, "readable parts", other),
-    })?;
-    Ok(finished.chain(fresh.iter().cloned().map(Ok)))
+fn count(manifest: &mut Manifest, totals: &Totals) {
+    let old = |name: &str| manifest.counts.get(name).copied().unwrap_or(0);
+    let counts = [
+        ("tiles", totals.tiles),
+        ("bytes", (old("bytes") + totals.bytes).saturating_sub(totals.bytes_gone)),
+        ("empty_tiles", (old("empty_tiles") + totals.empty).saturating_sub(totals.empty_gone)),
+        ("no_data", totals.no_data),
+        ("failed", totals.failed),
+    ];
+    manifest.counts.extend(counts.map(|(name, n)| (name.into(), n)));
 }
 
-/// Requests that have nothing, of this run and earlier ones; what has got a tile since is left out.
-fn merge_no_data(
-    archive: &Archive,
-    entries: &[Entry],
-    settled: &HashSet<Key>,
-) -> Result<Vec<Absent>> {
-    let came: HashSet<Key> = entries
-        .iter()
-        .filter_map(|entry| match entry {
-            Entry::Tile(tile) => Some(keys(tile)[0]),
-            _ => None,
-        })
-        .collect();
-    let old = archive.lines::<Absent>("no-data.jsonl")?;
-    let new = entries.iter().filter_map(|entry| match entry {
-        Entry::NoData(absent) => Some(absent.clone()),
-        _ => None,
-    });
-    let open = |absent: &Absent| settled.contains(&absent.key()) && !came.contains(&absent.key());
-    Ok(old.into_iter().chain(new).filter(open).collect::<BTreeSet<_>>().into_iter().collect())
+/// What a run has to make rows and lists of.
+struct Collected {
+    items: Merge<Item>,
+    /// Requests without a tile, those of earlier runs too.
+    no_data: NoData,
+    matrices: BTreeMap<String, TileMatrix>,
 }
 
-/// Failures of this run, and earlier ones of other requests that are still open.
-fn merge_failures(
-    archive: &Archive,
-    settled: &HashSet<Key>,
-    failures: Vec<Failure>,
-) -> Result<Vec<Failure>> {
-    let failed: HashSet<Key> = failures.iter().map(|failure| failure.tile.key()).collect();
-    let old = archive.lines::<Failure>("failures.jsonl")?.into_iter().filter(|failure| {
-        let key = failure.tile.key();
-        !settled.contains(&key) && !failed.contains(&key)
-    });
-    let mut all: Vec<Failure> = old.chain(failures).collect();
-    all.sort_by(|a, b| a.tile.cmp(&b.tile));
-    Ok(all)
-}
-
-/// Writes JSON lines, or removes the file when there are none.
-fn write_lines(archive: &Archive, name: &str, lines: &[impl Serialize]) -> Result<()> {
-    let path = archive.directory.join(name);
-    if lines.is_empty() {
-        return remove(&path, |path| std::fs::remove_file(path));
+/// Reads the journal, and of finished parts the rows of the scenes that it touches.
+fn collect(archive: &Archive, settled: &Settled<'_>) -> Result<Collected> {
+    let mut items = Sorter::new(&archive.partial());
+    let mut answers = Sorter::new(&archive.partial());
+    let mut matrices = matrices(archive)?;
+    let mut touched = HashSet::new();
+    // Only where a 404 was listed does it matter what came.
+    let listed = archive.directory.join(NO_DATA).exists();
+    let came = |place: Place<'_>, answers: &mut Sorter<(Absent, bool)>| {
+        if listed { answers.push((Absent::from(place), true)) } else { Ok(()) }
+    };
+    for entry in journal::read(&archive.journal())? {
+        match entry? {
+            Entry::Source(_) | Entry::Run(..) => {}
+            Entry::Grid(name, matrix) => {
+                if *matrices.entry(name.clone()).or_insert(matrix) != matrix {
+                    return Err(Error::OtherGrid { name, path: archive.directory.clone() });
+                }
+            }
+            Entry::NoData(absent) => answers.push((absent, false))?,
+            Entry::Tile(tile) => {
+                came(Place::asked(&tile), &mut answers)?;
+                touched.insert(scene_of(Place::actual(&tile)));
+                items.push(Item::Fresh(tile))?;
+            }
+            Entry::Renewed(tile, old) => {
+                came(Place::asked(&tile), &mut answers)?;
+                touched.extend([Place::actual(&tile), Place::from(&old)].map(scene_of));
+                items.push(Item::Fresh(tile))?;
+                items.push(Item::Superseded(old))?;
+            }
+        }
     }
-    atomic::write_with(&path, |file| {
-        lines.iter().try_for_each(|line| {
-            serde_json::to_writer(&mut *file, line)?;
-            std::io::Write::write_all(file, b"\n")
-        })
-    })?;
+    let parts = archive.manifest.iter().flat_map(|manifest| &manifest.parts);
+    for (number, part) in parts.enumerate() {
+        for row in scene::read(&part_path(&archive.directory, &part.path)?)? {
+            let row = row?;
+            if touched.contains(&scene_of(Place::actual(&row))) {
+                items.push(Item::Finished(number, row))?;
+            }
+        }
+    }
+    for absent in archive.lines::<Absent>(NO_DATA)? {
+        let absent = absent?;
+        // What is in the plan and not settled was asked for again and failed.
+        let place = Place::from(&absent);
+        if settled.has(place) || settled.positions(place).next().is_none() {
+            answers.push((absent, false))?;
+        }
+    }
+    Ok(Collected { items: items.sorted()?, no_data: NoData(answers.sorted()?, None), matrices })
+}
+
+/// What a scene is, as a number: there may be a million of them.
+fn scene_of(place: Place<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (place.layer, place.time, place.matrix_set, place.level).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// 404s in order of place, without those of which a tile came.
+struct NoData(Merge<(Absent, bool)>, Option<(Absent, bool)>);
+
+impl Iterator for NoData {
+    type Item = Result<Absent, CoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (absent, mut came) = match self.1.take() {
+                Some(first) => first,
+                None => match self.0.next()? {
+                    Ok(first) => first,
+                    Err(error) => return Some(Err(error)),
+                },
+            };
+            for next in self.0.by_ref() {
+                match next {
+                    Ok((same, also)) if same == absent => came |= also,
+                    Ok(other) => {
+                        self.1 = Some(other);
+                        break;
+                    }
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+            if !came {
+                return Some(Ok(absent));
+            }
+        }
+    }
+}
+
+/// Brings the bytes of all tiles to the disk, before the manifest promises them: the whole file system at
+/// once, since a million files one by one would take hours.
+#[cfg(target_os = "linux")]
+fn flush_to_disk(directory: &Path) -> Result<(), CoreError> {
+    let failed = |e: std::io::Error| CoreError::io("write", directory)(e);
+    let file = std::fs::File::open(directory).map_err(failed)?;
+    rustix::fs::syncfs(&file).map_err(|e| failed(e.into()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn flush_to_disk(_: &Path) -> Result<(), CoreError> {
+    rustix::fs::sync();
     Ok(())
+}
+
+/// Writes the part of what is new, and the scenes; the numbers of the parts that lose rows.
+fn write_rows(
+    archive: &Archive,
+    items: Merge<Item>,
+    matrices: &BTreeMap<String, TileMatrix>,
+    part: usize,
+) -> Result<(Option<Part>, Totals, BTreeSet<usize>)> {
+    let (name, path) = part_file(archive, part);
+    let mut writer = None;
+    let mut rows = 0;
+    let mut totals = Totals::default();
+    let mut affected = BTreeSet::new();
+    let mut gone = Gone::create(archive)?;
+    let mut scenes = Scenes::new(archive, matrices, part);
+    for fate in Fates::of(items) {
+        match fate? {
+            Fate::Stays(tile) => scenes.push(&tile, false)?,
+            Fate::New(tile) => {
+                scenes.push(&tile, true)?;
+                rows += 1;
+                totals.bytes += tile.length;
+                totals.empty += u64::from(tile.empty_share >= 1.0);
+                let writer = match &mut writer {
+                    Some(writer) => writer,
+                    none => none.insert(scene::Writer::create(&path)?),
+                };
+                writer.push(tile)?;
+            }
+            Fate::Goes(number, tile) => {
+                scenes.lose(&tile)?;
+                gone.push(number, &tile)?;
+                affected.insert(number);
+                totals.superseded += 1;
+                totals.bytes_gone += tile.length;
+                totals.empty_gone += u64::from(tile.empty_share >= 1.0);
+            }
+            Fate::Duplicate(tile, kept) => {
+                totals.duplicates += 1;
+                if tile.path != kept && pack::parse(&tile.path).is_none() {
+                    let path = part_path(&archive.directory, &tile.path)?;
+                    remove(&path, |path| std::fs::remove_file(path))?;
+                }
+            }
+        }
+    }
+    scenes.flush()?;
+    gone.flush()?;
+    let Some(writer) = writer else { return Ok((None, totals, affected)) };
+    writer.finish()?;
+    let part = Part { path: name, rows, digest: digest::of_file(&path)? };
+    Ok((Some(part), totals, affected))
+}
+
+fn part_file(archive: &Archive, number: usize) -> (String, PathBuf) {
+    let name = format!("scenes-{number:05}.parquet");
+    let path = archive.directory.join(&name);
+    (name, path)
+}
+
+/// The superseded rows and the numbers of their parts, in a file, in order of place.
+struct Gone(PathBuf, BufWriter<File>);
+
+impl Gone {
+    fn create(archive: &Archive) -> Result<Self, CoreError> {
+        let (folder, path) = (archive.partial(), archive.partial().join(GONE));
+        std::fs::create_dir_all(&folder).map_err(CoreError::io("create", &folder))?;
+        let file = File::create(&path).map_err(CoreError::io("write", &path))?;
+        Ok(Self(path, BufWriter::new(file)))
+    }
+
+    fn push(&mut self, part: usize, tile: &NativeTile) -> Result<(), CoreError> {
+        let line = serde_json::to_string(&(part, tile)).map_err(std::io::Error::from);
+        let written = line.and_then(|line| writeln!(self.1, "{line}"));
+        written.map_err(CoreError::io("write", &self.0))
+    }
+
+    fn flush(&mut self) -> Result<(), CoreError> {
+        self.1.flush().map_err(CoreError::io("write", &self.0))
+    }
+
+    fn read(
+        archive: &Archive,
+    ) -> Result<impl Iterator<Item = Result<(usize, NativeTile), CoreError>> + use<>> {
+        archive.lines(&format!(".partial/{GONE}"))
+    }
+}
+
+/// Writes a finished part anew, without its superseded rows, under another number.
+fn without_gone(archive: &Archive, number: usize, old: &Part, new: usize) -> Result<Part> {
+    let mut gone = Gone::read(archive)?
+        .filter(|line| !matches!(line, Ok((part, _)) if *part != number))
+        .peekable();
+    let (name, path) = part_file(archive, new);
+    let mut writer = scene::Writer::create(&path)?;
+    let mut rows = 0;
+    for row in scene::read(&part_path(&archive.directory, &old.path)?)? {
+        let row = row?;
+        let is_gone = match gone.peek() {
+            Some(Ok((_, tile))) => Place::actual(tile) == Place::actual(&row),
+            _ => false,
+        };
+        if is_gone {
+            gone.next();
+            continue;
+        }
+        rows += 1;
+        writer.push(row)?;
+    }
+    // What is left was not met in order: the part is not what it was.
+    if let Some(line) = gone.next() {
+        let (_, tile) = line?;
+        return Err(CoreError::damaged(&old.path, "rows in order of place", tile.path).into());
+    }
+    writer.finish()?;
+    Ok(Part { path: name, rows, digest: digest::of_file(&path)? })
+}
+
+/// Removes what the manifest no longer has: parts that were written anew, and files of superseded tiles.
+/// Bytes in packs stay where they are.
+fn remove_superseded(archive: &Archive, stale: &[Part]) -> Result<()> {
+    if stale.is_empty() {
+        return Ok(());
+    }
+    let remove_file = |relative: &str| {
+        remove(&part_path(&archive.directory, relative)?, |path| std::fs::remove_file(path))
+    };
+    stale.iter().try_for_each(|part| remove_file(&part.path))?;
+    for line in Gone::read(archive)? {
+        let (_, tile) = line?;
+        if pack::parse(&tile.path).is_none() {
+            remove_file(&tile.path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the failures of this run and earlier ones of requests that are still open; how many there are.
+fn write_failures(
+    archive: &Archive,
+    settled: &Settled<'_>,
+    mut failures: Sorter<Failure>,
+) -> Result<u64> {
+    for old in archive.lines::<Failure>(FAILURES)? {
+        let old = old?;
+        if !settled.has(Place::from(&old.tile)) {
+            failures.push(old)?;
+        }
+    }
+    let mut last: Option<Absent> = None;
+    // The latest of each tile comes first.
+    let newest = failures.sorted()?.filter(move |failure| match failure {
+        Ok(failure) if last.as_ref() == Some(&failure.tile) => false,
+        Ok(failure) => {
+            last = Some(failure.tile.clone());
+            true
+        }
+        Err(_) => true,
+    });
+    write_lines(archive, FAILURES, newest)
+}
+
+/// Writes JSON lines and counts them; removes the file when there are none.
+fn write_lines<T: Serialize>(
+    archive: &Archive,
+    name: &str,
+    lines: impl Iterator<Item = Result<T, CoreError>>,
+) -> Result<u64> {
+    let path = archive.directory.join(name);
+    let mut lines = lines.peekable();
+    if lines.peek().is_none() {
+        remove(&path, |path| std::fs::remove_file(path))?;
+        return Ok(0);
+    }
+    let draft = atomic::Draft::create(&path)?;
+    let mut file = BufWriter::new(draft.file());
+    let mut count = 0;
+    for line in lines {
+        let line = serde_json::to_string(&line?).map_err(std::io::Error::from);
+        let written = line.and_then(|line| writeln!(file, "{line}"));
+        written.map_err(CoreError::io("write", &path))?;
+        count += 1;
+    }
+    file.flush().map_err(CoreError::io("write", &path))?;
+    drop(file);
+    draft.commit()?;
+    Ok(count)
+}
+
+/// The grids that the manifest describes.
+fn matrices(archive: &Archive) -> Result<BTreeMap<String, TileMatrix>> {
+    let mut matrices = archive.contents.matrices.clone();
+    if let Some(manifest) = archive.manifest.as_ref().filter(|manifest| manifest.version < 2) {
+        let grids = Grids::of(&archive.directory, manifest)?;
+        for row in archive.rows()? {
+            let row = row?;
+            let name = grid_name(&row.matrix_set, row.level);
+            matrices.insert(name, grids.get(&row.matrix_set, row.level)?);
+        }
+    }
+    Ok(matrices)
 }
 
 /// The directory's configuration with what this run was asked for.

@@ -9,6 +9,7 @@ use crate::catalogue::{self, Catalogue, Filter, Layer, Origin, Refresh};
 use crate::client::{Client, Patience};
 use crate::detail;
 use crate::error::{Error, Result};
+use crate::pace::Limits;
 use crate::prepare::find;
 use crate::source::Source;
 
@@ -170,7 +171,7 @@ fn open(service: &Service, context: &Context) -> Result<Catalogue> {
         (false, true) => Refresh::After(Duration::ZERO),
         (false, false) => Refresh::After(FRESH),
     };
-    let client = Client::new(endpoint, PATIENCE, context.cancel.clone())?;
+    let client = Client::new(endpoint, PATIENCE, Limits::default(), context.cancel.clone())?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

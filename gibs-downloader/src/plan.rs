@@ -212,41 +212,24 @@ impl Request {
             }
         }
     }
-
-    /// What makes the request another one.
-    pub(crate) fn key(&self) -> Key {
-        let target = &self.target;
-        Key::new(
-            &target.layer,
-            &self.time,
-            &target.matrix_set,
-            target.level.into(),
-            self.row,
-            self.column,
-        )
-    }
 }
 
-/// A request's identity in 16 bytes: a digest of layer, time, matrix set, level, row and column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Key(u64, u64);
-
-impl Key {
-    pub(crate) fn new(
-        layer: &str,
-        time: &str,
-        matrix_set: &str,
-        level: u32,
-        row: u32,
-        column: u32,
-    ) -> Self {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        let half = |salt: u8| {
-            let mut hasher = DefaultHasher::new();
-            (salt, layer, time, matrix_set, level, row, column).hash(&mut hasher);
-            hasher.finish()
+#[cfg(test)]
+impl Job {
+    /// The globe at a level, for the tests of others.
+    pub(crate) fn for_tests(level: u8, times: &[&str]) -> Self {
+        let matrix = TileMatrix::gibs(Projection::Geographic, level);
+        let layer = Target {
+            layer: "L".into(),
+            matrix_set: "250m".into(),
+            level,
+            matrix,
+            media_type: "image/jpeg".into(),
+            subdaily: false,
+            address: Address::Template(String::new()),
         };
-        Self(half(0), half(1))
+        let times = times.iter().map(|time| Arc::from(*time)).collect();
+        Self { layer: Arc::new(layer), times, tiles: matrix.tiles_in(&curator_core::BBox::GLOBE) }
     }
 }
 
@@ -352,12 +335,5 @@ mod tests {
         let tiles = plan(&limited, "-180,-90,180,90", Some(3)).unwrap().tiles;
         assert_eq!(tiles.iter().collect::<Vec<_>>(), [(2, 1), (3, 1)]);
         assert_eq!(plan(&limited, "-180,-90,180,90", Some(2)).unwrap().tiles.len(), 15);
-    }
-
-    #[test]
-    fn keys_tell_requests_apart() {
-        let job = plan(&layer(), "-180,-90,180,90", Some(4)).unwrap();
-        let keys: std::collections::HashSet<_> = job.requests().map(|r| r.key()).collect();
-        assert_eq!(keys.len() as u64, job.len());
     }
 }

@@ -1,6 +1,5 @@
 //! From what was asked for to a plan: the catalogue, the dates, the level.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use curator_core::Context;
@@ -39,7 +38,7 @@ pub(crate) async fn prepare(
         connect: config.connect_timeout,
         stall: config.stall_timeout,
     };
-    let client = Client::new(endpoint, patience, context.cancel.clone())?;
+    let client = Client::new(endpoint, patience, config.limits, context.cancel.clone())?;
     let (jobs, ids, palettes) = if config.source.has_catalogue() {
         from_catalogue(config, &client, context).await?
     } else {
@@ -179,14 +178,4 @@ pub(crate) fn find<'a>(catalogue: &'a Catalogue, name: &str) -> Result<&'a Layer
             Err(Error::UnknownLayer { name: name.into(), candidates: ids(candidates) })
         }
     }
-}
-
-/// Requests in a plan, and those of them that are not settled.
-pub(crate) fn count(jobs: &[Job], settled: &HashSet<plan::Key>) -> (u64, u64) {
-    let planned = jobs.iter().map(Job::len).sum();
-    if settled.is_empty() {
-        return (planned, planned);
-    }
-    let open = jobs.iter().flat_map(Job::requests).filter(|r| !settled.contains(&r.key()));
-    (planned, open.count() as u64)
 }

@@ -22,6 +22,44 @@ const CATALOG: &str = "catalog.json";
 const VERSION: &str = "1.1.0";
 const PROJECTION: &str = "https://stac-extensions.github.io/projection/v2.0.0/schema.json";
 
+/// Where the tiles of a scene are.
+pub(crate) struct Footprint<'a> {
+    /// One of them, which stands for what they share.
+    first: &'a NativeTile,
+    /// Columns that have a tile, in order.
+    columns: Vec<u32>,
+    rows: std::ops::Range<u32>,
+    tiles: usize,
+}
+
+impl<'a> Footprint<'a> {
+    /// Of tiles by row and column.
+    pub(crate) fn of(first: &'a NativeTile, places: impl Iterator<Item = (u32, u32)>) -> Self {
+        let mut columns = std::collections::BTreeSet::new();
+        let (mut rows, mut tiles) = (first.row..first.row, 0);
+        for (row, column) in places {
+            columns.insert(column);
+            rows = rows.start.min(row)..rows.end.max(row + 1);
+            tiles += 1;
+        }
+        Self { first, columns: columns.into_iter().collect(), rows, tiles }
+    }
+}
+
+/// The item of a scene, relative to the directory.
+pub(crate) fn path(tile: &NativeTile) -> String {
+    format!("{FOLDER}/{}.json", stem(&key_of(tile)))
+}
+
+fn key_of(tile: &NativeTile) -> Key {
+    Key {
+        layer: tile.layer.clone(),
+        time: tile.time.clone(),
+        matrix_set: tile.matrix_set.clone(),
+        level: tile.level,
+    }
+}
+
 /// Writes the item of a scene's tiles: all of one layer, time, matrix set and level. `picture` is the file
 /// that GDAL opens, relative to the directory.
 ///
@@ -29,11 +67,11 @@ const PROJECTION: &str = "https://stac-extensions.github.io/projection/v2.0.0/sc
 /// When it cannot be written.
 pub(crate) fn write(
     directory: &Path,
-    tiles: &[&NativeTile],
+    footprint: &Footprint<'_>,
     matrix: &TileMatrix,
     picture: &str,
 ) -> Result<()> {
-    let Some(item) = item(directory, tiles, matrix, picture) else { return Ok(()) };
+    let Some(item) = item(directory, footprint, matrix, picture) else { return Ok(()) };
     let name = format!("{}.json", item["id"].as_str().unwrap_or_default());
     write_json(&directory.join(FOLDER).join(name), &item)
 }
@@ -75,28 +113,18 @@ fn link(rel: &str, href: &str, media_type: &str) -> Value {
 
 fn item(
     directory: &Path,
-    tiles: &[&NativeTile],
+    footprint: &Footprint<'_>,
     matrix: &TileMatrix,
     picture: &str,
 ) -> Option<Value> {
-    let first = tiles.first()?;
-    let mut columns: Vec<u32> = tiles.iter().map(|tile| tile.column).collect();
-    columns.sort_unstable();
-    columns.dedup();
-    let rows = tiles.iter().map(|tile| tile.row);
-    let rows = rows.clone().min()?..rows.max()? + 1;
-    let rect = Rect::of(&Area::Fetched, matrix, &columns, rows)?;
+    let Footprint { first, columns, rows, tiles } = footprint;
+    let rect = Rect::of(&Area::Fetched, matrix, columns, rows.clone())?;
     let parts = degrees(&rect, matrix);
     let (west, east) = (parts.first()?.west, parts.last()?.east);
     let (south, north) = (parts.first()?.south, parts.first()?.north);
     let Bounds { west: left, south: bottom, east: right, north: top } = rect.bounds(matrix);
 
-    let key = Key {
-        layer: first.layer.clone(),
-        time: first.time.clone(),
-        matrix_set: first.matrix_set.clone(),
-        level: first.level,
-    };
+    let key = key_of(first);
     let mut properties = json!({
         "datetime": null,
         "title": format!("{} {}", key.layer, key.time).trim_end(),
@@ -107,7 +135,7 @@ fn item(
         "curator:layer": key.layer,
         "curator:matrix_set": key.matrix_set,
         "curator:level": key.level,
-        "curator:tiles": tiles.len(),
+        "curator:tiles": tiles,
     });
     if key.time.is_empty() {
         // A layer without time holds on every day; STAC wants a span.
@@ -211,7 +239,9 @@ mod tests {
     fn made(tiles: &[NativeTile], projection: Projection) -> Value {
         let tiles: Vec<&NativeTile> = tiles.iter().collect();
         let level = tiles[0].level as u8;
-        item(Path::new("x"), &tiles, &TileMatrix::gibs(projection, level), "vrt/a.vrt").unwrap()
+        let places = tiles.iter().map(|tile| (tile.row, tile.column));
+        let footprint = Footprint::of(tiles[0], places);
+        item(Path::new("x"), &footprint, &TileMatrix::gibs(projection, level), "vrt/a.vrt").unwrap()
     }
 
     #[test]

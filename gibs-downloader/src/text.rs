@@ -27,6 +27,8 @@ pub(crate) fn digest(report: &Report) -> String {
     let mut text = layers(&report.layers);
     let notable = [
         (report.already, "there already"),
+        (report.unchanged, "asked about, and unchanged"),
+        (report.renewed, "changed, in the place of older ones now"),
         (report.empty, "without any data"),
         (report.no_data, "not there (404), listed in no-data.jsonl"),
         (report.duplicates, "came twice"),

@@ -13,6 +13,17 @@ pub(crate) enum Trouble {
     /// Nothing came for too long.
     #[error("no answer for {} s", .0.as_secs())]
     Stalled(Duration),
+    /// The other side cannot prove that it is the service, or does not speak TLS.
+    #[error("no secure connection: {0}")]
+    Tls(String),
+    /// The way leads to another host.
+    #[error("HTTP {code} leads to `{to}`, which is elsewhere and is not followed")]
+    Redirect {
+        /// The status code.
+        code: u16,
+        /// Where to.
+        to: String,
+    },
     /// The service refused with a status.
     #[error("HTTP {code}{}", .exception.as_ref().map(|e| format!(": {e}")).unwrap_or_default())]
     Status {
@@ -68,6 +79,7 @@ impl Trouble {
             Self::Connection(_) | Self::Stalled(_) | Self::Empty | Self::Damaged(_) => true,
             Self::Status { code, .. } => matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504),
             Self::Exception(exception) => exception.code == "NoApplicableCode",
+            Self::Tls(_) | Self::Redirect { .. } => false,
             Self::Kind { .. } | Self::Size { .. } | Self::TooLarge(_) | Self::Header { .. } => {
                 false
             }
@@ -77,7 +89,7 @@ impl Trouble {
     /// Whether it is the service rather than the tile: many of these in a row mean that it is down.
     pub(crate) fn is_the_service(&self) -> bool {
         match self {
-            Self::Connection(_) | Self::Stalled(_) => true,
+            Self::Connection(_) | Self::Stalled(_) | Self::Tls(_) | Self::Redirect { .. } => true,
             Self::Status { code, .. } => *code == 429 || *code >= 500,
             _ => false,
         }
@@ -88,6 +100,8 @@ impl Trouble {
         match self {
             Self::Connection(_) => "connection".into(),
             Self::Stalled(_) => "stalled".into(),
+            Self::Tls(_) => "tls".into(),
+            Self::Redirect { .. } => "redirect".into(),
             Self::Status { code, .. } => format!("http_{code}"),
             Self::Exception(_) => "xml".into(),
             Self::Empty => "empty_body".into(),

@@ -2,6 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+#[path = "fetch/disk.rs"]
+mod disk;
+#[path = "fetch/manners.rs"]
+mod manners;
+#[path = "fetch/packed.rs"]
+mod packed;
+#[path = "fetch/refresh.rs"]
+mod refresh;
 mod service;
 
 use std::collections::BTreeMap;

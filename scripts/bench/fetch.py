@@ -2,11 +2,14 @@
 """Tiles a second: gibs-downloader against GDAL, aria2c and curl, from one server on loopback, same tiles.
 
     scripts/bench/fetch.py [--tiles 1024] [--latencies 0,50] [--repeat 3]
+    cargo build --release -p gibs-downloader -p curator-testkit --bins --examples   # before it
 
 `gibs-standin --same-tile` serves one picture for all, so that clients are measured and not the server. GDAL
 reads the region as its users do, `gdal_translate` from a tiled source (the WMS driver's TMS pattern) to one
 JPEG; aria2c and curl are given the list of addresses. We validate, hash and record every tile, they do not.
-What is absent here is left out. Medians; nothing is cached from one run to the next.
+What is absent here is left out. Medians; clients take turns, so that a busy moment hits all of them; nothing is
+cached from one run to the next. `decoding limit` is how many tiles a second all cores validate when they do nothing
+else, measured in the same turns (gibs-downloader/examples/decoding_limit.rs).
 """
 
 import argparse
@@ -18,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 PROGRAMS = pathlib.Path(__file__).resolve().parents[2] / "target" / "release"
 LAYER, DAY, LEVEL = "MODIS_Terra_CorrectedReflectance_TrueColor", "2020-09-12", 8
@@ -73,6 +77,15 @@ def run(name: str, base: str, endpoint: str, side: int) -> float:
         shutil.rmtree(place, ignore_errors=True)
 
 
+def decoding_limit(base: str, place: pathlib.Path) -> float:
+    tile = place / "tile.jpg"
+    if not tile.exists():
+        address = f"{base}/wmts/epsg4326/best/{LAYER}/default/{DAY}/250m/{LEVEL}/{ROW}/{COLUMN}.jpeg"
+        tile.write_bytes(urllib.request.urlopen(address).read())
+    return float(subprocess.run([PROGRAMS / "examples" / "decoding_limit", tile, "2000"],
+                                capture_output=True, text=True, check=True).stdout)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiles", type=int, default=1024)
@@ -92,9 +105,13 @@ def main() -> None:
             # GDAL would answer the second run from its own cache.
             for name in names:
                 run(name, base, base, 2)
-            results[latency] = {
-                name: statistics.median(run(name, base, base, side) for _ in range(options.repeat)) for name in names
-            }
+            turns = {name: [] for name in names + ["decoding limit"]}
+            with tempfile.TemporaryDirectory() as folder:
+                for _ in range(options.repeat):
+                    for name in names:
+                        turns[name].append(run(name, base, base, side))
+                    turns["decoding limit"].append(decoding_limit(base, pathlib.Path(folder)))
+            results[latency] = {name: statistics.median(rates) for name, rates in turns.items()}
         finally:
             server.kill()
     if options.json:

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
@@ -23,20 +23,59 @@ pub fn write_with(
     path: &Path,
     fill: impl FnOnce(&mut std::io::BufWriter<&File>) -> std::io::Result<()>,
 ) -> Result<()> {
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+    let draft = Draft::create(path)?;
     let write = || -> std::io::Result<()> {
-        let temporary = tempfile::Builder::new().prefix(".tmp-").tempfile_in(parent)?;
-        let mut writer = std::io::BufWriter::with_capacity(1 << 20, temporary.as_file());
+        let mut writer = std::io::BufWriter::with_capacity(1 << 20, draft.file());
         fill(&mut writer)?;
-        writer.flush()?;
-        drop(writer);
-        temporary.as_file().sync_all()?;
-        set_default_permissions(temporary.as_file())?;
-        temporary.persist(path).map_err(|e| e.error)?;
-        File::open(parent)?.sync_all()
+        writer.flush()
     };
-    write().map_err(Error::io("write", path))
+    write().map_err(Error::io("write", path))?;
+    draft.commit()
+}
+
+/// A file that is written beside its place and takes it in the end. Dropped before, it leaves nothing.
+#[derive(Debug)]
+pub struct Draft {
+    temporary: tempfile::NamedTempFile,
+    path: PathBuf,
+}
+
+impl Draft {
+    /// Begins a file, and the folders above it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the directory cannot be written.
+    pub fn create(path: &Path) -> Result<Self> {
+        let parent = parent(path);
+        std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+        let temporary = tempfile::Builder::new().prefix(".tmp-").tempfile_in(parent);
+        Ok(Self { temporary: temporary.map_err(Error::io("write", path))?, path: path.into() })
+    }
+
+    /// What to write to.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        self.temporary.as_file()
+    }
+
+    /// Flushes the file to the disk and puts it where it belongs.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the disk is full, for instance.
+    pub fn commit(self) -> Result<()> {
+        let Self { temporary, path } = self;
+        let commit = || -> std::io::Result<()> {
+            temporary.as_file().sync_all()?;
+            set_default_permissions(temporary.as_file())?;
+            temporary.persist(&path).map_err(|e| e.error)?;
+            File::open(parent(&path))?.sync_all()
+        };
+        commit().map_err(Error::io("write", &path))
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Temporary files are private; results are as readable as any other file.

@@ -129,7 +129,51 @@ fn schema() -> Arc<Schema> {
 /// # Errors
 /// [`crate::Error::Io`] when the file cannot be written.
 pub fn write(path: &Path, tiles: &[NativeTile]) -> Result<()> {
-    table::write(path, &schema(), &[], tiles.chunks(8192).map(to_batch))
+    table::write(path, &schema(), &[], tiles.chunks(BATCH).map(to_batch))
+}
+
+/// Rows that are handed to Parquet at a time.
+const BATCH: usize = 8192;
+
+/// As [`write()`], for tiles that come one by one.
+pub struct Writer {
+    table: table::Writer,
+    pending: Vec<NativeTile>,
+}
+
+impl Writer {
+    /// Begins a part; it is there when [`Writer::finish`] has returned.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] when the directory cannot be written.
+    pub fn create(path: &Path) -> Result<Self> {
+        Ok(Self { table: table::Writer::create(path, &schema(), &[])?, pending: Vec::new() })
+    }
+
+    /// Appends a row.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] when the disk is full, for instance.
+    pub fn push(&mut self, tile: NativeTile) -> Result<()> {
+        self.pending.push(tile);
+        if self.pending.len() < BATCH {
+            return Ok(());
+        }
+        self.table.write(&to_batch(&self.pending))?;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Flushes the part and puts it where it belongs.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] when the disk is full, for instance.
+    pub fn finish(mut self) -> Result<()> {
+        if !self.pending.is_empty() {
+            self.table.write(&to_batch(&self.pending))?;
+        }
+        self.table.finish()
+    }
 }
 
 fn to_batch(tiles: &[NativeTile]) -> RecordBatch {

@@ -30,25 +30,69 @@ pub fn write(
     metadata: &[(&str, String)],
     batches: impl IntoIterator<Item = RecordBatch>,
 ) -> Result<()> {
-    let pairs = metadata
-        .iter()
-        .map(|(k, v)| KeyValue::new((*k).to_string(), v.clone()))
-        .collect::<Vec<_>>();
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(ROW_GROUP))
-        .set_created_by("curator".into())
-        .set_key_value_metadata(Some(pairs))
-        .build();
-    atomic::write_with(path, |file| {
-        let mut writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))
-            .map_err(std::io::Error::other)?;
-        for batch in batches {
-            writer.write(&batch).map_err(std::io::Error::other)?;
+    let mut writer = Writer::create(path, schema, metadata)?;
+    batches.into_iter().try_for_each(|batch| writer.write(&batch))?;
+    writer.finish()
+}
+
+/// As [`write()`], for batches that come one by one.
+pub struct Writer {
+    draft: atomic::Draft,
+    writer: ArrowWriter<std::fs::File>,
+    path: std::path::PathBuf,
+}
+
+impl Writer {
+    /// Begins a file; it is there when [`Writer::finish`] has returned.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the directory cannot be written.
+    pub fn create(path: &Path, schema: &Arc<Schema>, metadata: &[(&str, String)]) -> Result<Self> {
+        let pairs = metadata
+            .iter()
+            .map(|(k, v)| KeyValue::new((*k).to_string(), v.clone()))
+            .collect::<Vec<_>>();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_max_row_group_row_count(Some(ROW_GROUP))
+            .set_created_by("curator".into())
+            .set_key_value_metadata(Some(pairs))
+            .build();
+        let draft = atomic::Draft::create(path)?;
+        let file = draft.file().try_clone().map_err(Error::io("write", path))?;
+        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))
+            .map_err(|e| Error::io("write", path)(std::io::Error::other(e)))?;
+        Ok(Self { draft, writer, path: path.into() })
+    }
+
+    /// Appends rows.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the disk is full, for instance.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let written = self.writer.write(batch);
+        written.map_err(|e| Error::io("write", &self.path)(io_error(e)))
+    }
+
+    /// Flushes the file and puts it where it belongs.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the disk is full, for instance.
+    pub fn finish(self) -> Result<()> {
+        let closed = self.writer.close();
+        closed.map_err(|e| Error::io("write", &self.path)(io_error(e)))?;
+        self.draft.commit()
+    }
+}
+
+/// What the file system said, where it was that, so that a full disk is known as one.
+fn io_error(error: parquet::errors::ParquetError) -> std::io::Error {
+    match error {
+        parquet::errors::ParquetError::External(inside) => {
+            inside.downcast::<std::io::Error>().map_or_else(std::io::Error::other, |io| *io)
         }
-        writer.close().map_err(std::io::Error::other)?;
-        Ok(())
-    })
+        other => std::io::Error::other(other),
+    }
 }
 
 /// Reads a file batch by batch, in row order.

@@ -1,6 +1,6 @@
 //! A small tile service on loopback that can be told to misbehave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 /// A way to misbehave.
@@ -31,6 +31,10 @@ pub(crate) enum Fault {
     Header(&'static str, &'static str),
     /// A page instead of a picture.
     Html,
+    /// To this address.
+    Redirect(&'static str),
+    /// A later picture of the same place, with another entity tag.
+    Later,
 }
 
 #[derive(Default)]
@@ -39,6 +43,12 @@ struct Shared {
     faults: Mutex<BTreeMap<String, Vec<(Fault, bool)>>>,
     hits: Mutex<BTreeMap<String, usize>>,
     delay: Mutex<Duration>,
+    /// Requests under way, and the most there were.
+    under_way: Mutex<(usize, usize)>,
+    /// Answers of 304.
+    unchanged: Mutex<usize>,
+    agents: Mutex<Vec<String>>,
+    versions: Mutex<BTreeSet<String>>,
     everything: Mutex<Option<Fault>>,
 }
 
@@ -79,6 +89,11 @@ pub(crate) fn picture(path: &str) -> Vec<u8> {
     bytes.into_inner()
 }
 
+/// What [`Fault::Later`] serves.
+pub(crate) fn later_picture(path: &str) -> Vec<u8> {
+    picture(&format!("later{path}"))
+}
+
 impl Service {
     pub(crate) fn start() -> Self {
         let shared = Arc::new(Shared::default());
@@ -92,6 +107,32 @@ impl Service {
         let url = format!("http://{}", listener.local_addr().unwrap());
         runtime.spawn(async move { axum::serve(listener, router).await });
         Self { url, shared, _runtime: runtime }
+    }
+
+    /// The same over TLS, where HTTP/2 is offered; the certificate of nobody is written to `certificate`.
+    pub(crate) fn start_secure(certificate: &Path) -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_string()]).unwrap();
+        std::fs::write(certificate, pair.cert.pem()).unwrap();
+        let shared = Arc::new(Shared::default());
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let router = Router::new().fallback(answer).with_state(shared.clone());
+        let (certificate, key) = (pair.cert.pem().into_bytes(), pair.signing_key.serialize_pem());
+        let config = axum_server::tls_rustls::RustlsConfig::from_pem(certificate, key.into_bytes());
+        let config = runtime.block_on(config).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        runtime.spawn(async move {
+            let server = axum_server::from_tcp_rustls(listener, config).unwrap();
+            server.serve(router.into_make_service()).await
+        });
+        Self { url, shared, _runtime: runtime }
+    }
+
+    /// The versions of HTTP that were spoken.
+    pub(crate) fn versions(&self) -> Vec<String> {
+        self.shared.versions.lock().unwrap().iter().cloned().collect()
     }
 
     /// Misbehaves once at a path.
@@ -117,6 +158,21 @@ impl Service {
     /// Takes this long for every tile.
     pub(crate) fn slow(&self, delay: Duration) {
         *self.shared.delay.lock().unwrap() = delay;
+    }
+
+    /// The most requests that were under way at a time.
+    pub(crate) fn at_a_time(&self) -> usize {
+        self.shared.under_way.lock().unwrap().1
+    }
+
+    /// How often a tile was said to be unchanged.
+    pub(crate) fn unchanged(&self) -> usize {
+        *self.shared.unchanged.lock().unwrap()
+    }
+
+    /// The `User-Agent` of every request for a tile.
+    pub(crate) fn agents(&self) -> Vec<String> {
+        self.shared.agents.lock().unwrap().clone()
     }
 
     /// Requests for tiles so far, by path.
@@ -170,8 +226,21 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         return ([(header::CONTENT_TYPE, "text/xml")], capabilities()).into_response();
     }
     *shared.hits.lock().unwrap().entry(path.clone()).or_default() += 1;
+    let header_of = |headers: &HeaderMap, name: header::HeaderName| {
+        headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_string()
+    };
+    let known = header_of(request.headers(), header::IF_NONE_MATCH);
+    let agent = header_of(request.headers(), header::USER_AGENT);
+    shared.agents.lock().unwrap().push(agent);
+    shared.versions.lock().unwrap().insert(format!("{:?}", request.version()));
     let delay = *shared.delay.lock().unwrap();
+    {
+        let mut under_way = shared.under_way.lock().unwrap();
+        under_way.0 += 1;
+        under_way.1 = under_way.1.max(under_way.0);
+    }
     tokio::time::sleep(delay).await;
+    shared.under_way.lock().unwrap().0 -= 1;
     let fault = {
         let mut faults = shared.faults.lock().unwrap();
         let everything = shared.everything.lock().unwrap().clone();
@@ -189,7 +258,13 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             None => everything,
         }
     };
-    let body = picture(&path);
+    let later = matches!(fault, Some(Fault::Later));
+    let tag = if later { "\"later\"" } else { "\"etag\"" };
+    if known == tag && matches!(fault, None | Some(Fault::Later)) {
+        *shared.unchanged.lock().unwrap() += 1;
+        return StatusCode::NOT_MODIFIED.into_response();
+    }
+    let body = if later { later_picture(&path) } else { picture(&path) };
     let image_type = if path.ends_with(".png") { "image/png" } else { "image/jpeg" };
     let mut parts = path.trim_start_matches("/wmts/epsg4326/best/").split('/');
     let layer = parts.next().unwrap_or_default().to_string();
@@ -197,7 +272,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let mut response = Response::new(Body::from(body.clone()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(image_type));
-    headers.insert(header::ETAG, HeaderValue::from_static("\"etag\""));
+    headers.insert(header::ETAG, HeaderValue::from_static(tag));
     headers.insert("Layer-Identifier-Actual", HeaderValue::from_str(&layer).unwrap());
     if layer != "Test_Static" {
         headers.insert(
@@ -207,7 +282,8 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     }
     let status = |code: u16| StatusCode::from_u16(code).unwrap();
     match fault {
-        None => response,
+        None | Some(Fault::Later) => response,
+        Some(Fault::Redirect(to)) => (status(302), [(header::LOCATION, to)]).into_response(),
         Some(Fault::Status(code)) => (status(code), "no").into_response(),
         Some(Fault::TooMany(seconds)) => {
             (status(429), [(header::RETRY_AFTER, seconds.to_string())], "slower").into_response()

@@ -1,4 +1,4 @@
-//! The EPSG:4326 tile grid of NASA GIBS.
+//! The EPSG:4326 tile grid of NASA GIBS; [`crate::TileMatrix`] has those of all maps.
 //!
 //! Tiles are 512 pixels square, the origin is 180° W, 90° N, and row 0 is the northernmost. A pixel
 //! spans 0.5625°/2^z, so a tile spans 288°/2^z (not 180°), and the lowest three levels reach past
@@ -79,86 +79,6 @@ impl Level {
         tiles.sort_unstable_by_key(|&(column, row)| (row, column));
         tiles.dedup();
         tiles
-    }
-}
-
-/// A resolution that GIBS has layers in, by its nominal name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Resolution {
-    /// 15.625 m, level 12.
-    #[serde(rename = "15.625m")]
-    M15,
-    /// 31.25 m, level 11.
-    #[serde(rename = "31.25m")]
-    M31,
-    /// 250 m, level 8.
-    #[serde(rename = "250m")]
-    M250,
-    /// 500 m, level 7.
-    #[serde(rename = "500m")]
-    M500,
-    /// 1 km, level 6.
-    #[serde(rename = "1km")]
-    Km1,
-    /// 2 km, level 5.
-    #[serde(rename = "2km")]
-    Km2,
-    /// 16 km, level 2.
-    #[serde(rename = "16km")]
-    Km16,
-}
-
-impl Resolution {
-    /// All of them, finest first.
-    pub const ALL: [Self; 7] =
-        [Self::M15, Self::M31, Self::M250, Self::M500, Self::Km1, Self::Km2, Self::Km16];
-
-    /// Its name, which is also the name of the tile matrix set.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::M15 => "15.625m",
-            Self::M31 => "31.25m",
-            Self::M250 => "250m",
-            Self::M500 => "500m",
-            Self::Km1 => "1km",
-            Self::Km2 => "2km",
-            Self::Km16 => "16km",
-        }
-    }
-
-    /// The finest level of the tile matrix set of this name.
-    #[must_use]
-    pub fn level(self) -> Level {
-        Level(match self {
-            Self::M15 => 12,
-            Self::M31 => 11,
-            Self::M250 => 8,
-            Self::M500 => 7,
-            Self::Km1 => 6,
-            Self::Km2 => 5,
-            Self::Km16 => 2,
-        })
-    }
-}
-
-impl std::str::FromStr for Resolution {
-    type Err = crate::Error;
-
-    fn from_str(text: &str) -> crate::Result<Self> {
-        Self::ALL.into_iter().find(|r| r.name().eq_ignore_ascii_case(text.trim())).ok_or_else(
-            || crate::Error::Setting {
-                name: "resolution",
-                found: format!("`{text}`"),
-                expected: format!("one of {}", Self::ALL.map(Self::name).join(", ")),
-            },
-        )
-    }
-}
-
-impl std::fmt::Display for Resolution {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
     }
 }
 

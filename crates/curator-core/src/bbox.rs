@@ -150,7 +150,7 @@ mod tests {
         assert!(swapped.contains("swapped") && swapped.contains("-120,28,-110,31?"), "{swapped}");
         assert!(said("5,0,5,1").contains("no width"));
         assert!(said("0,10,5,0").contains("not below north"));
-        assert!(said("0,-95,5,0").contains("from -90 to 90"));
+        assert!(said("0,-95,100,0").contains("from -90 to 90"));
         assert!(said("-200,0,0,10").contains("from -180 to 180"));
     }
 

@@ -127,7 +127,7 @@ pub fn read_at(
 /// Reads some columns of a file batch by batch, in row order; the others are not decoded.
 ///
 /// # Errors
-/// As [`read`]. A column that is not there is found missing by [`column`].
+/// As [`read`]. A column that is not there is found missing by [`column()`].
 pub fn read_columns(
     path: &Path,
     names: &[&str],

@@ -233,11 +233,11 @@ fn the_catalogue_is_filtered_and_shown() {
         let json: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
         json["found"].as_u64().unwrap()
     };
-    assert_eq!(found(&[]), 9);
+    assert_eq!(found(&[]), 10);
     assert_eq!(found(&["--period", "monthly"]), 1);
     assert_eq!(found(&["--format", "vector"]), 1);
     assert_eq!(found(&["--resolution", "500m", "--format", "jpeg"]), 1);
-    assert_eq!(found(&["--projection", "antarctic"]), 8);
+    assert_eq!(found(&["--projection", "antarctic"]), 9);
     assert_eq!(found(&["--date", "1985-06-01"]), 2);
     let shown = run(&["layers", "show", "ndvi 8day"], &service, &out);
     let text = String::from_utf8_lossy(&shown.stdout);

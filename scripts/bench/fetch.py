@@ -8,12 +8,13 @@
 reads the region as its users do, `gdal_translate` from a tiled source (the WMS driver's TMS pattern) to one
 JPEG; aria2c and curl are given the list of addresses. We validate, hash and record every tile, they do not.
 What is absent here is left out. Medians; clients take turns, so that a busy moment hits all of them; nothing is
-cached from one run to the next. `decoding limit` is how many tiles a second all cores validate when they do nothing
+cached from one run to the next, and the disk is at rest before each. `decoding limit` is how many tiles a second all cores validate when they do nothing
 else, measured in the same turns (gibs-downloader/examples/decoding_limit.rs).
 """
 
 import argparse
 import json
+import os
 import pathlib
 import shutil
 import statistics
@@ -65,6 +66,7 @@ def clients(base: str, endpoint: str, side: int, place: pathlib.Path) -> dict:
 def run(name: str, base: str, endpoint: str, side: int) -> float:
     """Tiles a second of one run, everything fetched afresh."""
     place = pathlib.Path(tempfile.mkdtemp())
+    os.sync()  # what the client before has left to write is not this one's
     try:
         command = clients(base, endpoint, side, place)[name]
         begun = time.monotonic()

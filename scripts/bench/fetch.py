@@ -8,7 +8,8 @@
 reads the region as its users do, `gdal_translate` from a tiled source (the WMS driver's TMS pattern) to one
 JPEG; aria2c and curl are given the list of addresses. We validate, hash and record every tile, they do not.
 What is absent here is left out. Medians; clients take turns, so that a busy moment hits all of them; nothing is
-cached from one run to the next, and the disk is at rest before each. `decoding limit` is how many tiles a second all cores validate when they do nothing
+cached from one run to the next, and the disk is at rest before each. `decoding limit` is how many tiles a second all
+cores validate when they do nothing
 else, measured in the same turns (gibs-downloader/examples/decoding_limit.rs).
 """
 

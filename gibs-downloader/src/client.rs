@@ -1,12 +1,13 @@
 //! HTTP: one client for tiles and documents, with patience, manners and limits.
 
+use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use curator_core::context::Cancel;
 use futures_util::StreamExt;
 use rand::Rng;
-use reqwest::header::{ETAG, HeaderMap, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH, LOCATION, RANGE, RETRY_AFTER};
 use reqwest::{Response, StatusCode, redirect};
 
 use crate::endpoint::Endpoint;
@@ -157,6 +158,62 @@ impl Client {
             Fetched::New { text, .. } => Ok(text),
             Fetched::Unchanged => Err("HTTP 304 without a condition".into()),
         }
+    }
+
+    /// Asks with a JSON document, once.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub(crate) async fn post(
+        &self,
+        url: &str,
+        question: &serde_json::Value,
+    ) -> Result<String, String> {
+        let json = "application/json";
+        let request = self.http.post(url).header(CONTENT_TYPE, json).body(question.to_string());
+        let answer = async {
+            let response = request.send().await.map_err(|e| self.trouble(&e))?;
+            match response.status() {
+                StatusCode::OK => self.body(response, LARGEST_DOCUMENT).await,
+                _ => Err(self.refusal(response).await),
+            }
+        };
+        let body = answer.await.map_err(|trouble| trouble.to_string())?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// The first bytes of a picture; a service that does not know of ranges is cut short.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub(crate) async fn head(&self, url: &str, bytes: usize) -> Result<Vec<u8>, String> {
+        if let Some(path) = local(url) {
+            let read = || -> std::io::Result<Vec<u8>> {
+                let mut head = Vec::new();
+                std::fs::File::open(&path)?.take(bytes as u64).read_to_end(&mut head)?;
+                Ok(head)
+            };
+            return read().map_err(|e| format!("`{}`: {e}", path.display()));
+        }
+        let range = format!("bytes=0-{}", bytes - 1);
+        let answer = async {
+            let request = self.http.get(url).header(RANGE, range);
+            let response = request.send().await.map_err(|e| self.trouble(&e))?;
+            if !matches!(response.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+                return Err(self.refusal(response).await);
+            }
+            let mut head = Vec::new();
+            let mut chunks = response.bytes_stream();
+            while let Some(chunk) = chunks.next().await {
+                head.extend_from_slice(&chunk.map_err(|e| self.trouble(&e))?);
+                if head.len() >= bytes {
+                    head.truncate(bytes);
+                    break;
+                }
+            }
+            Ok(head)
+        };
+        answer.await.map_err(|trouble: Trouble| trouble.to_string())
     }
 
     /// Gets a tile once. With the entity tag of a known one, the service may say that it is the same.

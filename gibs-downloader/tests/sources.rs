@@ -133,6 +133,12 @@ fn areas_and_dates_are_planned() {
     let goes = ["GOES-East_ABI_GeoColor", "--bbox=1,1,2,2", "--level", "3"];
     let hours = ["--from", "2020-06-02T10:00:00Z", "--to", "2020-06-02T12:00:00Z"];
     assert_eq!(tiles(&[&goes[..], &hours].concat()), 13);
+    // A page at a time: the ranges of eleven days do not fit on one.
+    let paged = Standin::start(&Options { page: 3, ..Options::default() }).unwrap();
+    let days = ["--from", "2020-06-02T10:00:00Z", "--to", "2020-06-12T12:00:00Z"];
+    let all = tiles(&[&goes[..], &days].concat());
+    let asked = planned(&[&goes[..], &days].concat(), &paged, &out);
+    assert_eq!(asked["planned"].as_u64(), Some(all));
     assert!(!out.exists());
 }
 
@@ -170,6 +176,11 @@ fn other_sources_bring_the_same_bytes() {
     let out = dir.path().join("stac");
     let stac = fetch(&[&stac[..], &place].concat(), &service, &out);
     assert_eq!(digests(&gibs), digests(&stac));
+    // Searched with POST; the size of its pictures is in their first bytes.
+    let post = [TERRA, "--source", "stac", &format!("{url}/stac/post")];
+    let post = fetch(&[&post[..], &place].concat(), &service, &dir.path().join("post"));
+    let places = |tiles: &[NativeTile]| Vec::from_iter(tiles.iter().map(|t| (t.row, t.column)));
+    assert_eq!((digests(&post), places(&post)), (digests(&stac), places(&stac)));
     let scenes = Scenes::open(&out).unwrap();
     assert_eq!(scenes.all().len(), 2);
     let scene = &scenes.all()[0];

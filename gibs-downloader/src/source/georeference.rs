@@ -1,6 +1,7 @@
 //! Where a picture is: from the tags of a GeoTIFF, or from a world file beside it.
 
-use std::io::BufReader;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use ::tiff::decoder::Decoder;
@@ -29,7 +30,7 @@ pub(super) fn read(path: &Path, assumed: Projection) -> Result<TileMatrix, Strin
     let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
     let ending = ending.unwrap_or_default();
     if matches!(&*ending, "tif" | "tiff")
-        && let Some(place) = of_geotiff(path)?
+        && let Some(place) = of_geotiff(BufReader::new(open(path)?))?
     {
         return Ok(place);
     }
@@ -82,10 +83,16 @@ fn placed(
     }
 }
 
+fn open(path: &Path) -> Result<File, String> {
+    File::open(path).map_err(|e| e.to_string())
+}
+
 /// The place in a GeoTIFF's tags; `None` when it has none.
-fn of_geotiff(path: &Path) -> Result<Option<TileMatrix>, String> {
-    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
-    let mut tiff = Decoder::new(BufReader::new(file)).map_err(|e| e.to_string())?;
+///
+/// # Errors
+/// A sentence.
+pub(super) fn of_geotiff(file: impl Read + Seek) -> Result<Option<TileMatrix>, String> {
+    let mut tiff = Decoder::new(file).map_err(|e| e.to_string())?;
     let size = tiff.dimensions().map_err(|e| e.to_string())?;
     let mut numbers = |tag| tiff.get_tag_f64_vec(tag).ok();
     let transform = match numbers(Tag::ModelTransformationTag) {

@@ -39,6 +39,9 @@ enum Cli {
         /// Megabytes of encoded tiles to keep
         #[arg(long, default_value_t = 256, value_name = "MB")]
         cache_mb: u64,
+        /// Ranges of times on a page of DescribeDomains
+        #[arg(long, default_value_t = 25_000, value_name = "N")]
+        page: usize,
     },
     /// Write which tiles show an island, as tile_id,label
     Truth {
@@ -64,7 +67,7 @@ enum Cli {
 fn main() -> ExitCode {
     let earth = Earth::default();
     let done = match Cli::parse() {
-        Cli::Serve { port, images, same_tile, fault, every, latency, limit, cache_mb } => {
+        Cli::Serve { port, images, same_tile, fault, every, latency, limit, cache_mb, page } => {
             let options = Options {
                 port,
                 images,
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
                 latency: Duration::from_millis(latency),
                 limit,
                 cache_mb,
+                page,
             };
             Standin::start(&options).map_err(curator_core::Error::io("serve", "127.0.0.1")).map(
                 |standin| {

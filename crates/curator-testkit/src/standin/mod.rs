@@ -42,6 +42,8 @@ pub struct Options {
     pub limit: Option<u64>,
     /// Megabytes of encoded tiles to keep.
     pub cache_mb: u64,
+    /// Ranges of times on a page of DescribeDomains.
+    pub page: usize,
 }
 
 impl Default for Options {
@@ -54,6 +56,7 @@ impl Default for Options {
             latency: Duration::ZERO,
             limit: None,
             cache_mb: 256,
+            page: 25_000,
         }
     }
 }

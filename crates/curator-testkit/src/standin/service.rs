@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use curator_core::{Projection, Raster, TileMatrix, digest};
 use jiff::civil::DateTime;
 
@@ -34,9 +34,12 @@ pub(super) struct Service {
     fault: Option<(Fault, u64)>,
     latency: Duration,
     limit: Option<u64>,
+    page: usize,
     second: Mutex<(Instant, u64)>,
     requests: Arc<AtomicU64>,
     cache: Mutex<Cache>,
+    /// Held while a tile is drawn for all.
+    drawing: tokio::sync::Mutex<()>,
 }
 
 /// Encoded tiles, until there is no more room.
@@ -76,9 +79,11 @@ impl Service {
             fault: options.fault,
             latency: options.latency,
             limit: options.limit,
+            page: options.page,
             second: Mutex::new((Instant::now(), 0)),
             requests,
             cache: Mutex::new(Cache { tiles: HashMap::new(), room: options.cache_mb << 20 }),
+            drawing: tokio::sync::Mutex::new(()),
         })
     }
 
@@ -260,7 +265,32 @@ fn has_tag(headers: &HeaderMap, tag: &str) -> bool {
 
 /// The routes: everything is read by [`request::read`].
 pub(super) fn router(service: Arc<Service>) -> Router {
-    Router::new().route("/{*path}", get(answer)).with_state(service)
+    let questions = post(question);
+    Router::new()
+        .route("/stac/post/search", questions)
+        .route("/{*path}", get(answer))
+        .with_state(service)
+}
+
+/// The host as the client calls it.
+fn host(headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("127.0.0.1");
+    format!("http://{host}")
+}
+
+async fn question(
+    State(service): State<Arc<Service>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    items(stac::posted(&service.layers, &host(&headers), &body))
+}
+
+fn items(json: Option<String>) -> Response {
+    match json {
+        Some(json) => ([(header::CONTENT_TYPE, "application/geo+json")], json).into_response(),
+        None => plain(StatusCode::NOT_FOUND, "no such document"),
+    }
 }
 
 async fn answer(State(service): State<Arc<Service>>, uri: Uri, headers: HeaderMap) -> Response {
@@ -270,30 +300,18 @@ async fn answer(State(service): State<Arc<Service>>, uri: Uri, headers: HeaderMa
     match request::read(&uri) {
         Err(refusal) => *refusal,
         Ok(Wanted::Capabilities(projection)) => {
-            let host =
-                headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("127.0.0.1");
-            document(
-                capabilities::xml(&service.layers, projection, &format!("http://{host}")),
-                &headers,
-            )
+            document(capabilities::xml(&service.layers, projection, &host(&headers)), &headers)
         }
         Ok(Wanted::Colormap(name)) if name == "MODIS_NDVI" => document(colormap::xml(), &headers),
         Ok(Wanted::Colormap(_)) => plain(StatusCode::NOT_FOUND, "no such colour map"),
         Ok(Wanted::Domains(projection, layer, span)) => match service.layer(&layer) {
             Some((_, layer)) if layer.matrix_set(projection).is_some() => {
-                domains::describe(layer, &span)
+                domains::describe(layer, &span, service.page)
             }
             _ => exception::invalid("LAYER", &layer),
         },
         Ok(Wanted::Stac(path, query)) => {
-            let host =
-                headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("127.0.0.1");
-            match stac::document(&service.layers, &format!("http://{host}"), &path, &query) {
-                Some(json) => {
-                    ([(header::CONTENT_TYPE, "application/geo+json")], json).into_response()
-                }
-                None => plain(StatusCode::NOT_FOUND, "no such document"),
-            }
+            items(stac::document(&service.layers, &host(&headers), &path, &query))
         }
         Ok(Wanted::Tile(projection, wanted)) => tile(service, projection, wanted, headers).await,
     }
@@ -317,6 +335,15 @@ async fn tile(
     let found = match service.find(projection, &wanted) {
         Ok(found) => found,
         Err(refusal) => return *refusal,
+    };
+    if let Some(encoded) = service.cached(&found.key) {
+        return service.response(&found, &encoded, &headers);
+    }
+    // All wait for the one tile, which is drawn once.
+    let owner = service.clone();
+    let _drawing = match service.same_tile {
+        true => Some(owner.drawing.lock().await),
+        false => None,
     };
     if let Some(encoded) = service.cached(&found.key) {
         return service.response(&found, &encoded, &headers);

@@ -1,4 +1,5 @@
-//! A small STAC API over the layers: an item is a tile of level 3 in EPSG:4326 on a day.
+//! A small STAC API over the layers: an item is a tile of level 3 in EPSG:4326 on a day. A second one, at
+//! `stac/post`, is searched with POST, and its items do not say how many pixels they have.
 
 use axum::extract::Query;
 use curator_core::{BBox, Projection, TileMatrix};
@@ -14,24 +15,64 @@ const LEVEL: u8 = 3;
 /// Days that a search looks at, at most.
 const DAYS: usize = 31;
 
-/// The landing page at `stac`, or what a search at `stac/search` finds.
+/// The landing pages at `stac` and `stac/post`, or what a search at `stac/search` finds.
 pub(super) fn document(layers: &[Layer], host: &str, path: &str, query: &str) -> Option<String> {
     match path {
-        "stac" => {
-            let search = json!({"rel": "search", "href": format!("{host}/stac/search"),
-                "type": "application/geo+json", "method": "GET"});
+        "stac" | "stac/post" => {
+            let method = if path == "stac" { "GET" } else { "POST" };
+            let search = json!({"rel": "search", "href": format!("{host}/{path}/search"),
+                "type": "application/geo+json", "method": method});
             let catalogue = json!({"type": "Catalog", "stac_version": "1.0.0", "id": "stand-in",
                 "description": "Stand-in for a STAC API", "links": [search]});
             Some(catalogue.to_string())
         }
-        "stac/search" => search(layers, host, query),
+        "stac/search" => {
+            let uri = format!("/?{query}").parse().ok()?;
+            let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&uri).ok()?;
+            let Found { features, next } = search(layers, host, &pairs)?;
+            let kept = pairs.iter().filter(|(key, _)| key != "offset");
+            let query = kept.fold(String::new(), |text, (k, v)| format!("{text}{k}={v}&"));
+            let address = |offset| format!("{host}/stac/search?{query}offset={offset}");
+            let link = next.map(|offset| json!({"rel": "next", "href": address(offset)}));
+            Some(page(features, link))
+        }
         _ => None,
     }
 }
 
-fn search(layers: &[Layer], host: &str, query: &str) -> Option<String> {
-    let uri = format!("/?{query}").parse().ok()?;
-    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&uri).ok()?;
+/// What a search that is posted to `stac/post/search` finds.
+pub(super) fn posted(layers: &[Layer], host: &str, body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), Into::into);
+    let written = |(key, value): (&String, &Value)| {
+        let list =
+            value.as_array().map(|list| list.iter().map(plain).collect::<Vec<_>>().join(","));
+        (key.clone(), list.unwrap_or_else(|| plain(value)))
+    };
+    let pairs: Vec<(String, String)> = body.as_object()?.iter().map(written).collect();
+    let Found { mut features, next } = search(layers, host, &pairs)?;
+    for properties in features.iter_mut().filter_map(|item| item["properties"].as_object_mut()) {
+        properties.retain(|key, _| !matches!(&**key, "proj:shape" | "proj:transform"));
+    }
+    let link = next.map(|offset| {
+        json!({"rel": "next", "href": format!("{host}/stac/post/search"), "method": "POST",
+            "body": {"offset": offset}, "merge": true})
+    });
+    Some(page(features, link))
+}
+
+/// Items, and where the next ones begin.
+struct Found {
+    features: Vec<Value>,
+    next: Option<usize>,
+}
+
+fn page(features: Vec<Value>, next: Option<Value>) -> String {
+    let links = Vec::from_iter(next);
+    json!({"type": "FeatureCollection", "features": features, "links": links}).to_string()
+}
+
+fn search(layers: &[Layer], host: &str, pairs: &[(String, String)]) -> Option<Found> {
     let value = |key: &str| pairs.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
     let bbox: BBox = value("bbox").map_or(Some(BBox::GLOBE), |text| text.parse().ok())?;
     let (from, to) = value("datetime")?.split_once('/')?;
@@ -59,13 +100,8 @@ fn search(layers: &[Layer], host: &str, query: &str) -> Option<String> {
         }
     }
     let more = features.len() > offset + limit;
-    let page: Vec<Value> = features.into_iter().skip(offset).take(limit).collect();
-    let kept: Vec<&(String, String)> = pairs.iter().filter(|(key, _)| key != "offset").collect();
-    let mut next = kept.iter().fold(String::new(), |text, (k, v)| format!("{text}{k}={v}&"));
-    next.push_str(&format!("offset={}", offset + limit));
-    let link = json!({"rel": "next", "href": format!("{host}/stac/search?{next}")});
-    let links = if more { vec![link] } else { Vec::new() };
-    Some(json!({"type": "FeatureCollection", "features": page, "links": links}).to_string())
+    let features = features.into_iter().skip(offset).take(limit).collect();
+    Some(Found { features, next: more.then_some(offset + limit) })
 }
 
 fn item(

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::journal::{self, Absent, Entry};
+use crate::retry::Addresses;
 use crate::settled::Place;
 use crate::{colormap_file, credit, stac};
 
@@ -69,11 +70,15 @@ pub(crate) struct Contents {
     /// The grids of its tiles, by [`scene::grid_name`].
     #[serde(default)]
     pub(crate) matrices: BTreeMap<String, TileMatrix>,
+    /// How its tiles were asked for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) addresses: Addresses,
 }
 
 impl Contents {
     fn empty(source: &str) -> Self {
-        Self { source: source.into(), requests: Vec::new(), matrices: BTreeMap::new() }
+        let (requests, matrices, addresses) = Default::default();
+        Self { source: source.into(), requests, matrices, addresses }
     }
 }
 
@@ -124,11 +129,11 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// Opens a directory that may not exist yet, to hold tiles of `source`.
+    /// Opens a directory that may not exist yet, to hold tiles of `source`, or of whatever it holds.
     ///
     /// # Errors
     /// When it is a directory of another format, or holds tiles of another service.
-    pub(crate) fn open(directory: &Path, source: &str) -> Result<Self> {
+    pub(crate) fn open(directory: &Path, source: Option<&str>) -> Result<Self> {
         let manifest = if Manifest::exists(directory) {
             Some(Manifest::open(directory, manifest::SCENES)?)
         } else {
@@ -139,9 +144,10 @@ impl Archive {
                 let path = directory.join(manifest::FILE_NAME);
                 curator_core::Error::damaged(path, "a configuration of scenes", e)
             })?,
-            None => Contents::empty(source),
+            None => Contents::empty(source.unwrap_or_default()),
         };
         let archive = Self { directory: directory.into(), manifest, contents };
+        let Some(source) = source else { return Ok(archive) };
         archive.check_source(&archive.contents.source, source)?;
         if let Some(Entry::Source(found)) = journal::read(&archive.journal())?.next().transpose()? {
             archive.check_source(&found, source)?;

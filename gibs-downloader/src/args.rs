@@ -9,6 +9,7 @@ use curator_core::doctor::Check;
 use curator_core::{Context, Projection};
 
 use crate::catalogue::Filter;
+use crate::pace::CEILING;
 use crate::product_args::{self, AnimateArgs, MosaicArgs, ValuesArgs};
 use crate::selection::{Selection, SourceArgs};
 use crate::{Layout, Limits, detail, doctor, endpoint, estimate, fetch, layers, text};
@@ -151,6 +152,7 @@ impl Described {
   gibs-downloader fetch --source folder pictures/ -o scenes/
   gibs-downloader fetch \"modis terra true color\" --bbox=-18,-9,0,9 --from 2020-09-01 \\
       --to 2020-09-12 -o scenes/ --refresh --rate 20 --bandwidth 5M
+  gibs-downloader fetch --retry-failed -o scenes/
 
 The same command again continues, or tries again what failed; another date or area is added.
 Exit codes: 0 done, 1 failed, 2 usage, 3 some tiles failed (see failures.jsonl), 130 interrupted.
@@ -169,7 +171,7 @@ struct FetchArgs {
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     /// Requests at a time, at most; fewer in the beginning and while the service is in trouble
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=500))]
+    #[arg(long, value_name = "N", default_value_t = CEILING as u16, value_parser = clap::value_parser!(u16).range(1..=500))]
     concurrency: u16,
     /// Requests a second, at most; `0.5` is one every two seconds
     #[arg(long, value_name = "N", value_parser = parse_rate)]
@@ -198,7 +200,8 @@ struct FetchArgs {
     /// Download more than 1,000,000 tiles; GIBS support wants to be told before
     #[arg(long)]
     yes: bool,
-    /// Ask again for what was answered with 404 as well (what failed is always tried again)
+    /// Ask again for what was answered with 404 as well (what failed is always tried again); with nothing but
+    /// `-o`, for just what failed or was not there
     #[arg(long)]
     retry_failed: bool,
     /// Make floating-point GeoTIFFs of palette layers as well, in `values/` of the directory

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use curator_core::{Manifest, Raster, Result, atomic, picture, scene};
+use rayon::prelude::*;
 
 use crate::archive::Archive;
 use crate::resume::bytes_of;
@@ -88,7 +89,7 @@ pub(crate) fn write_final(archive: &Archive, manifest: &Manifest, tiles: u64) ->
     }
     let chosen = if full.is_empty() { empty } else { full };
     let thumbnails: Vec<Raster> = chosen
-        .iter()
+        .par_iter()
         .filter_map(|tile| {
             // What cannot be read any more is missing on the sheet; readers of tiles report it.
             let bytes = bytes_of(archive, tile).ok()?;

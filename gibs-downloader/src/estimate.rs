@@ -4,9 +4,8 @@ use curator_core::Context;
 use serde::Serialize;
 
 use crate::error::Result;
-use crate::fetch::{Config, open, runtime};
+use crate::fetch::{Config, open, planned, runtime};
 use crate::plan::{Address, Job};
-use crate::prepare::prepare;
 use crate::resume;
 use crate::settled::Settled;
 
@@ -65,9 +64,8 @@ pub struct PlannedLayer {
 /// # Errors
 /// Those of [`crate::fetch::run`] before the first tile.
 pub fn estimate(config: &Config, context: &Context) -> Result<Estimate> {
-    let endpoint = config.service()?;
-    let archive = open(config, &endpoint)?;
-    let prepared = runtime()?.block_on(prepare(config, endpoint, context))?;
+    let archive = open(config)?;
+    let prepared = runtime()?.block_on(planned(config, &archive, context))?;
     let mut settled = Settled::none(&prepared.jobs);
     if !config.force {
         let again = config.retry_failed;
@@ -111,11 +109,15 @@ pub(crate) fn planned_layers(jobs: &[Job]) -> Vec<PlannedLayer> {
             tiles: job.tiles.len(),
             total: job.len(),
         };
-        // Pictures are a job for each time and grid.
+        // Pictures are a job for each time and grid, and so is what failed.
         let listed = matches!(target.address, Address::Listed(_));
-        match layers.last_mut().filter(|last| listed && last.layer == one.layer) {
+        let same = |last: &&mut PlannedLayer| {
+            let grid = (&last.matrix_set, last.level) == (&one.matrix_set, one.level);
+            last.layer == one.layer && (listed || grid)
+        };
+        match layers.last_mut().filter(same) {
             Some(last) => {
-                last.times += usize::from(last.last != one.last);
+                last.times += if listed { usize::from(last.last != one.last) } else { one.times };
                 last.last = one.last;
                 last.tiles = last.tiles.max(one.tiles);
                 last.total += one.total;

@@ -24,6 +24,7 @@ use crate::pack::Packs;
 use crate::plan::Job;
 use crate::prepare::{Prepared, prepare, wanted};
 use crate::resume;
+use crate::retry;
 use crate::settled::Settled;
 use crate::source::Source;
 
@@ -72,7 +73,8 @@ pub struct Config {
     pub offline: bool,
     /// Download even when GIBS calls it bulk.
     pub yes: bool,
-    /// Ask again for what was answered with 404.
+    /// Ask again for what was answered with 404; when neither layer nor area is named, for just that and what
+    /// failed.
     pub retry_failed: bool,
     /// Begin anew.
     pub force: bool,
@@ -165,21 +167,21 @@ pub struct Report {
 /// When the plan cannot be made, the service stops answering, nothing at all could be fetched, or the
 /// directory cannot be written. Single failures are no error: see [`Report::failed`].
 pub fn run(config: &Config, context: &Context) -> Result<Report> {
-    let endpoint = config.service()?;
-    let archive = open(config, &endpoint)?;
+    let archive = open(config)?;
     if let (false, Some(wanted)) = (config.force || config.refresh.is_some(), as_typed(config))
         && archive.has(&wanted)?
+        // What a run left that was killed at its very end is cleared away.
+        && !archive.journal().exists()
     {
         return Ok(up_to_date(config));
     }
-    drop(archive);
     let runtime = runtime()?;
-    let prepared = runtime.block_on(prepare(config, endpoint, context))?;
+    let prepared = runtime.block_on(planned(config, &archive, context))?;
     let _lock = Archive::lock(&config.output)?;
     if config.force {
         Archive::clear(&config.output)?;
     }
-    let archive = open(config, prepared.client.endpoint())?;
+    let archive = open(config)?;
     archive.remove_leftovers()?;
     let colormaps =
         colormap_file::bring_all(&prepared.client, &prepared.palettes, &config.output, context);
@@ -283,13 +285,29 @@ fn nothing_came(
 }
 
 /// The directory as it stands; with `--force`, as if it were empty.
-pub(crate) fn open(config: &Config, endpoint: &Endpoint) -> Result<Archive> {
-    match Archive::open(&config.output, &endpoint.name()) {
+pub(crate) fn open(config: &Config) -> Result<Archive> {
+    if retry::names_nothing(config) {
+        return Archive::open(&config.output, None);
+    }
+    let source = config.service()?.name();
+    match Archive::open(&config.output, Some(&source)) {
         Err(Error::Core(curator_core::Error::OtherConfig { .. })) if config.force => {
-            Ok(Archive::empty(&config.output, &endpoint.name()))
+            Ok(Archive::empty(&config.output, &source))
         }
         other => other,
     }
+}
+
+/// The plan of what is asked for, or of what failed.
+pub(crate) async fn planned(
+    config: &Config,
+    archive: &Archive,
+    context: &Context,
+) -> Result<Prepared> {
+    if retry::names_nothing(config) {
+        return retry::prepare(config, archive, context);
+    }
+    prepare(config, config.service()?, context).await
 }
 
 fn up_to_date(config: &Config) -> Report {

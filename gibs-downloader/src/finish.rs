@@ -4,21 +4,21 @@
 //! parts whose scenes the run touched.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use curator_core::manifest::{self, Manifest, Part, part_path};
-use curator_core::scene::{self, Grids, NativeTile, grid_name};
-use curator_core::{Context, Error as CoreError, TileMatrix, atomic, digest};
-use serde::Serialize;
+use curator_core::scene::{self, Grids, grid_name};
+use curator_core::{Context, Error as CoreError, TileMatrix, digest};
 
-use crate::archive::{Archive, Contents, FAILURES, Failure, NO_DATA, Wanted, remove};
+use crate::archive::{Archive, Contents, Failure, NO_DATA, Wanted, remove};
 use crate::contact;
 use crate::error::{Error, Result};
+use crate::gone::{Gone, part_file, remove_superseded, without_gone};
 use crate::journal::{self, Absent, Entry};
+use crate::lists::{NoData, write_failures, write_lines};
 use crate::pack;
+use crate::retry::{self, Addresses};
 use crate::rows::{Fate, Fates, Item};
 use crate::scenes::Scenes;
 use crate::settled::{Place, Settled};
@@ -27,9 +27,6 @@ use crate::{credit, stac};
 
 /// Program and version, as manifests name it.
 const CREATED_BY: &str = concat!("gibs-downloader ", env!("CARGO_PKG_VERSION"));
-
-/// Superseded rows, in order of place, until the manifest no longer has them.
-const GONE: &str = "gone.jsonl";
 
 /// What the directory holds after a run, and what the run came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -94,13 +91,14 @@ pub(crate) fn finish(
     manifest.parts.retain(|part| part.rows > 0);
     manifest.parts.extend(written);
     describe(archive, wanted)?;
-    manifest.config = config(archive, wanted, matrices)?;
+    manifest.config = config(archive, wanted, retry::addresses(settled.jobs()), matrices)?;
     count(&mut manifest, &totals);
     contact::write_final(archive, &manifest, totals.tiles)?;
     manifest.write(directory)?;
     remove_superseded(archive, &stale)?;
-    remove(&archive.journal(), |path| std::fs::remove_file(path))?;
     archive.remove_partial()?;
+    // Last: as long as it is there, the next run clears away what a kill leaves.
+    remove(&archive.journal(), |path| std::fs::remove_file(path))?;
     Ok(totals)
 }
 
@@ -183,7 +181,7 @@ fn collect(archive: &Archive, settled: &Settled<'_>) -> Result<Collected> {
             answers.push((absent, false))?;
         }
     }
-    Ok(Collected { items: items.sorted()?, no_data: NoData(answers.sorted()?, None), matrices })
+    Ok(Collected { items: items.sorted()?, no_data: NoData::of(answers.sorted()?), matrices })
 }
 
 /// What a scene is, as a number: there may be a million of them.
@@ -191,38 +189,6 @@ fn scene_of(place: Place<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
     (place.layer, place.time, place.matrix_set, place.level).hash(&mut hasher);
     hasher.finish()
-}
-
-/// 404s in order of place, without those of which a tile came.
-struct NoData(Merge<(Absent, bool)>, Option<(Absent, bool)>);
-
-impl Iterator for NoData {
-    type Item = Result<Absent, CoreError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let (absent, mut came) = match self.1.take() {
-                Some(first) => first,
-                None => match self.0.next()? {
-                    Ok(first) => first,
-                    Err(error) => return Some(Err(error)),
-                },
-            };
-            for next in self.0.by_ref() {
-                match next {
-                    Ok((same, also)) if same == absent => came |= also,
-                    Ok(other) => {
-                        self.1 = Some(other);
-                        break;
-                    }
-                    Err(error) => return Some(Err(error)),
-                }
-            }
-            if !came {
-                return Some(Ok(absent));
-            }
-        }
-    }
 }
 
 /// Brings the bytes of all tiles to the disk, before the manifest promises them: the whole file system at
@@ -293,141 +259,6 @@ fn write_rows(
     Ok((Some(part), totals, affected))
 }
 
-fn part_file(archive: &Archive, number: usize) -> (String, PathBuf) {
-    let name = format!("scenes-{number:05}.parquet");
-    let path = archive.directory.join(&name);
-    (name, path)
-}
-
-/// The superseded rows and the numbers of their parts, in a file, in order of place.
-struct Gone(PathBuf, BufWriter<File>);
-
-impl Gone {
-    fn create(archive: &Archive) -> Result<Self, CoreError> {
-        let (folder, path) = (archive.partial(), archive.partial().join(GONE));
-        std::fs::create_dir_all(&folder).map_err(CoreError::io("create", &folder))?;
-        let file = File::create(&path).map_err(CoreError::io("write", &path))?;
-        Ok(Self(path, BufWriter::new(file)))
-    }
-
-    fn push(&mut self, part: usize, tile: &NativeTile) -> Result<(), CoreError> {
-        let line = serde_json::to_string(&(part, tile)).map_err(std::io::Error::from);
-        let written = line.and_then(|line| writeln!(self.1, "{line}"));
-        written.map_err(CoreError::io("write", &self.0))
-    }
-
-    fn flush(&mut self) -> Result<(), CoreError> {
-        self.1.flush().map_err(CoreError::io("write", &self.0))
-    }
-
-    fn read(
-        archive: &Archive,
-    ) -> Result<impl Iterator<Item = Result<(usize, NativeTile), CoreError>> + use<>> {
-        archive.lines(&format!(".partial/{GONE}"))
-    }
-}
-
-/// Writes a finished part anew, without its superseded rows, under another number.
-fn without_gone(archive: &Archive, number: usize, old: &Part, new: usize) -> Result<Part> {
-    let mut gone = Gone::read(archive)?
-        .filter(|line| !matches!(line, Ok((part, _)) if *part != number))
-        .peekable();
-    let (name, path) = part_file(archive, new);
-    let mut writer = scene::Writer::create(&path)?;
-    let mut rows = 0;
-    for row in scene::read(&part_path(&archive.directory, &old.path)?)? {
-        let row = row?;
-        let is_gone = match gone.peek() {
-            Some(Ok((_, tile))) => Place::actual(tile) == Place::actual(&row),
-            _ => false,
-        };
-        if is_gone {
-            gone.next();
-            continue;
-        }
-        rows += 1;
-        writer.push(row)?;
-    }
-    // What is left was not met in order: the part is not what it was.
-    if let Some(line) = gone.next() {
-        let (_, tile) = line?;
-        return Err(CoreError::damaged(&old.path, "rows in order of place", tile.path).into());
-    }
-    writer.finish()?;
-    Ok(Part { path: name, rows, digest: digest::of_file(&path)? })
-}
-
-/// Removes what the manifest no longer has: parts that were written anew, and files of superseded tiles.
-/// Bytes in packs stay where they are.
-fn remove_superseded(archive: &Archive, stale: &[Part]) -> Result<()> {
-    if stale.is_empty() {
-        return Ok(());
-    }
-    let remove_file = |relative: &str| {
-        remove(&part_path(&archive.directory, relative)?, |path| std::fs::remove_file(path))
-    };
-    stale.iter().try_for_each(|part| remove_file(&part.path))?;
-    for line in Gone::read(archive)? {
-        let (_, tile) = line?;
-        if pack::parse(&tile.path).is_none() {
-            remove_file(&tile.path)?;
-        }
-    }
-    Ok(())
-}
-
-/// Writes the failures of this run and earlier ones of requests that are still open; how many there are.
-fn write_failures(
-    archive: &Archive,
-    settled: &Settled<'_>,
-    mut failures: Sorter<Failure>,
-) -> Result<u64> {
-    for old in archive.lines::<Failure>(FAILURES)? {
-        let old = old?;
-        if !settled.has(Place::from(&old.tile)) {
-            failures.push(old)?;
-        }
-    }
-    let mut last: Option<Absent> = None;
-    // The latest of each tile comes first.
-    let newest = failures.sorted()?.filter(move |failure| match failure {
-        Ok(failure) if last.as_ref() == Some(&failure.tile) => false,
-        Ok(failure) => {
-            last = Some(failure.tile.clone());
-            true
-        }
-        Err(_) => true,
-    });
-    write_lines(archive, FAILURES, newest)
-}
-
-/// Writes JSON lines and counts them; removes the file when there are none.
-fn write_lines<T: Serialize>(
-    archive: &Archive,
-    name: &str,
-    lines: impl Iterator<Item = Result<T, CoreError>>,
-) -> Result<u64> {
-    let path = archive.directory.join(name);
-    let mut lines = lines.peekable();
-    if lines.peek().is_none() {
-        remove(&path, |path| std::fs::remove_file(path))?;
-        return Ok(0);
-    }
-    let draft = atomic::Draft::create(&path)?;
-    let mut file = BufWriter::new(draft.file());
-    let mut count = 0;
-    for line in lines {
-        let line = serde_json::to_string(&line?).map_err(std::io::Error::from);
-        let written = line.and_then(|line| writeln!(file, "{line}"));
-        written.map_err(CoreError::io("write", &path))?;
-        count += 1;
-    }
-    file.flush().map_err(CoreError::io("write", &path))?;
-    drop(file);
-    draft.commit()?;
-    Ok(count)
-}
-
 /// The grids that the manifest describes.
 fn matrices(archive: &Archive) -> Result<BTreeMap<String, TileMatrix>> {
     let mut matrices = archive.contents.matrices.clone();
@@ -446,9 +277,11 @@ fn matrices(archive: &Archive) -> Result<BTreeMap<String, TileMatrix>> {
 fn config(
     archive: &Archive,
     wanted: &[Wanted],
+    addresses: Addresses,
     matrices: BTreeMap<String, TileMatrix>,
 ) -> Result<serde_json::Value> {
     let mut contents = Contents { matrices, ..archive.contents.clone() };
+    contents.addresses.extend(addresses);
     for one in wanted {
         if !contents.requests.contains(one) {
             contents.requests.push(one.clone());

@@ -5,9 +5,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use curator_core::manifest::part_path;
 use curator_core::scene::NativeTile;
@@ -16,14 +16,16 @@ use tokio::sync::Notify;
 
 use crate::archive::native_path;
 use crate::body::Stream;
+use crate::flusher::Flusher;
 use crate::journal::{Absent, Entry, Layout, write_line};
 use crate::pack::{self, Packs};
 
-/// Lines that are written wait at most this long to be flushed to the disk together.
-const FLUSH_EVERY: Duration = Duration::from_millis(300);
+/// Messages on their way to the keeper, and how many it stores at a time.
+const QUEUE: usize = 1024;
+const BATCH: usize = 64;
 
-/// Messages on their way to the keeper.
-const QUEUE: usize = 64;
+/// A moment in which tiles gather: to wake a thread for each would cost more than to store it.
+const NAP: Duration = Duration::from_millis(2);
 
 /// Bytes of tiles that may wait to be written.
 const WAITING: u64 = 64 << 20;
@@ -128,8 +130,10 @@ impl Keeper {
         let file = open.map_err(Error::io("write", &journal))?;
         let (messages, received) = sync_channel(QUEUE);
         let room = Arc::new(Room::default());
+        let file = Arc::new(file);
+        let flusher = Flusher::start(file.clone());
         let mut worker = Worker { store, journal: (journal, file), room: room.clone() };
-        let thread = std::thread::spawn(move || worker.work(&received));
+        let thread = std::thread::spawn(move || worker.work(&received, flusher));
         Ok(Self { messages, thread, room })
     }
 
@@ -153,40 +157,29 @@ impl Keeper {
 
 struct Worker {
     store: Store,
-    journal: (PathBuf, File),
+    journal: (PathBuf, Arc<File>),
     room: Arc<Room>,
 }
 
 impl Worker {
-    /// Writes lines as they come, which a killed process does not undo, and flushes them to the disk a
-    /// little later, so that a machine that loses its power forgets little.
-    fn work(&mut self, received: &Receiver<Message>) -> Result<()> {
-        let mut flush_at: Option<Instant> = None;
-        loop {
-            let patience =
-                flush_at.map_or(FLUSH_EVERY, |at| at.saturating_duration_since(Instant::now()));
-            let ended = match received.recv_timeout(patience) {
-                Ok(first) => {
-                    let mut lines = Vec::new();
-                    for message in std::iter::once(first).chain(received.try_iter().take(QUEUE)) {
-                        let entry = self.store(message)?;
-                        self.write(|_| write_line(&mut lines, &entry))?;
-                    }
-                    self.write(|mut journal| journal.write_all(&lines))?;
-                    flush_at.get_or_insert_with(|| Instant::now() + FLUSH_EVERY);
-                    false
-                }
-                Err(RecvTimeoutError::Timeout) => false,
-                Err(RecvTimeoutError::Disconnected) => true,
-            };
-            if flush_at.is_some_and(|at| ended || Instant::now() >= at) {
-                self.write(File::sync_data)?;
-                flush_at = None;
+    /// Writes tiles and lines as they come, which a killed process does not undo; the flusher brings them to
+    /// the disk a little later, so that a machine that loses its power forgets little.
+    fn work(&mut self, received: &Receiver<Message>, flusher: Flusher) -> Result<()> {
+        let mut lines = Vec::new();
+        while let Ok(first) = received.recv() {
+            std::thread::sleep(NAP);
+            lines.clear();
+            for message in std::iter::once(first).chain(received.try_iter().take(BATCH)) {
+                let entry = self.store(message)?;
+                self.write(|_| write_line(&mut lines, &entry))?;
             }
-            if ended {
-                return Ok(());
+            self.write(|mut journal| journal.write_all(&lines))?;
+            flusher.written(self.store.packs.newest());
+            if flusher.has_failed() {
+                break;
             }
         }
+        flusher.end().map_err(Error::io("write", &self.journal.0))
     }
 
     fn write(&self, how: impl FnOnce(&File) -> std::io::Result<()>) -> Result<()> {

@@ -16,6 +16,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Requests at a time in the beginning.
 const FIRST: f64 = 8.0;
 
+/// Requests at a time at most, when nothing is said: a sixteenth of what GIBS allows bulk downloads.
+pub(crate) const CEILING: usize = 32;
+
 /// What a run may take of the service.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
@@ -28,9 +31,9 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// What a browser would do, and no cap.
+    /// As many as a few browsers, and no cap.
     fn default() -> Self {
-        Self { concurrency: 16, rate: None, bandwidth: None }
+        Self { concurrency: CEILING, rate: None, bandwidth: None }
     }
 }
 

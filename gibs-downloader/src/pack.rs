@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use curator_core::manifest::part_path;
 use curator_core::scene::NativeTile;
@@ -58,7 +59,7 @@ pub(crate) struct Packs {
     directory: PathBuf,
     /// Digests of the paths that are this run's, and not what a killed one left.
     known: HashSet<u64>,
-    open: VecDeque<(String, File, u64)>,
+    open: VecDeque<(String, Arc<File>, u64)>,
 }
 
 impl Packs {
@@ -88,18 +89,26 @@ impl Packs {
         let path = part_path(&self.directory, relative)?;
         let at = self.open.iter().position(|(open, ..)| open == relative);
         let entry = at.and_then(|at| self.open.remove(at));
-        let write = || -> std::io::Result<(File, u64)> {
-            let (mut file, end) = match entry {
+        let write = || -> std::io::Result<(Arc<File>, u64)> {
+            let (file, end) = match entry {
                 Some((_, file, end)) => (file, end),
-                None => self.open_at_end(relative, &path)?,
+                None => {
+                    let (file, end) = self.open_at_end(relative, &path)?;
+                    (Arc::new(file), end)
+                }
             };
-            file.write_all(bytes)?;
+            (&*file).write_all(bytes)?;
             Ok((file, end))
         };
         let (file, end) = write().map_err(Error::io("write", &path))?;
         self.open.push_front((relative.into(), file, end + bytes.len() as u64));
         self.open.truncate(OPEN);
         Ok(end)
+    }
+
+    /// The pack that was written to last.
+    pub(crate) fn newest(&self) -> Option<&Arc<File>> {
+        self.open.front().map(|(_, file, _)| file)
     }
 
     fn open_at_end(&mut self, relative: &str, path: &Path) -> std::io::Result<(File, u64)> {

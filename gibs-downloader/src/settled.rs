@@ -122,6 +122,11 @@ impl<'a> Settled<'a> {
         self.positions(place).any(|position| self.bits.contains(position as usize))
     }
 
+    /// The plan.
+    pub(crate) fn jobs(&self) -> &'a [Job] {
+        self.jobs
+    }
+
     /// Requests in the plan, and those of them that are not settled.
     pub(crate) fn count(&self) -> (u64, u64) {
         let planned = self.bits.len() as u64;

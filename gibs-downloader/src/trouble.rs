@@ -164,11 +164,11 @@ const SHOWN: usize = 200;
 impl Exception {
     /// Reads a body as XML; `None` when it does not begin like XML.
     pub(crate) fn read(body: &[u8]) -> Option<Self> {
-        let text = String::from_utf8_lossy(body);
-        let text = text.trim_start_matches('\u{feff}').trim_start();
-        if !text.starts_with('<') {
+        let text = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body).trim_ascii_start();
+        if !text.starts_with(b"<") {
             return None;
         }
+        let text = &*String::from_utf8_lossy(text);
         let report: Option<Report> = quick_xml::de::from_str(text).ok();
         let first = report.and_then(|r| r.exceptions.into_iter().next());
         Some(match first {

@@ -20,6 +20,10 @@ const FRESH: Duration = Duration::from_secs(24 * 3600);
 const PATIENCE: Patience =
     Patience { retries: 0, connect: Duration::from_secs(5), stall: Duration::from_secs(15) };
 
+/// Why the built-in catalogue does not say everything.
+const UNKNOWN: &str = "the built-in catalogue has this layer from the map service (WMS), which says neither \
+                       format nor grid; online, the service's capabilities do";
+
 /// A search.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -253,7 +257,13 @@ impl Report {
         let origin = origin_in_words(&self.origin);
         let number =
             if self.found == 1 { "1 layer".into() } else { format!("{} layers", self.found) };
-        text + &format!("{number}{more} (catalogue {origin})")
+        let unknown = self.layers.iter().any(|l| l.format.is_none() || l.resolution.is_none());
+        let unknown = if unknown {
+            "\n? the service's capabilities say it; online, `fetch` reads them"
+        } else {
+            ""
+        };
+        text + &format!("{number}{more} (catalogue {origin}){unknown}")
     }
 }
 
@@ -262,8 +272,7 @@ impl Detail {
     #[must_use]
     pub fn to_text(&self) -> String {
         let layer = &self.layer;
-        let unknown = "unknown; the service's capabilities say it";
-        let format = layer.format.as_deref().unwrap_or(unknown);
+        let format = layer.format.as_deref().unwrap_or("?");
         let vector = if layer.is_vector() { " (lines and points: cannot be fetched)" } else { "" };
         let mut text = format!("{}\n", layer.id);
         let mut fact = |name: &str, value: &str| {
@@ -277,12 +286,15 @@ impl Detail {
         fact("about", &layer.description);
         fact("format", &format!("{format}{vector}"));
         if self.grids.is_empty() {
-            fact("resolution", unknown);
+            fact("resolution", "?");
         }
         for Grid { projection, resolution, finest, matrix_set } in &self.grids {
             let grid =
                 format!("{resolution} in {projection}, levels 0 to {finest} of `{matrix_set}`");
             fact("resolution", &grid);
+        }
+        if layer.format.is_none() || self.grids.is_empty() {
+            fact("?", UNKNOWN);
         }
         let others: Vec<String> = layer
             .projections

@@ -252,19 +252,27 @@ def beside(data: pathlib.Path, out: pathlib.Path) -> None:
         run(PROGRAMS / "gibs-downloader", "fetch", "Globe", "--bbox=-180,-90,180,90", "--from", FIRST, "--to", last, "-o",
             place / "scenes", "--endpoint", url)
     run(PROGRAMS / "data-preprocessor", "composite", place / "scenes", "-o", place / "composite")
-    for layer, count, width in (("California", 2, 480), ("Globe", 3, 800)):
-        times = [str(FIRST + datetime.timedelta(day)) for day in range(count)]
-        sheets = [mosaic(place / "scenes", layer, time, "RGB") for time in times]
-        sheets.append(mosaic(place / "composite", f"{layer}_Composite", times[0], "RGB"))
-        sheets += [mosaic(place / "composite", f"{layer}_Cloud_Probability", time, "LA").convert("RGB") for time in times]
-        height = sheets[0].height * width // sheets[0].width
-        across = count + 1
-        sheet = Image.new("RGB", (across * width, 2 * height))
-        for number, picture in enumerate(sheets):
-            spot = ((number % across) * width, number // across * height)
-            sheet.paste(picture.resize((width, height), Image.BOX), spot)
-        sheet.save(out / f"{layer}.png")
-        print(f"wrote {out / layer}.png: the days and the composite, below the probabilities of cloud", file=sys.stderr)
+    strips = [strip(place, "California", 2, 340), strip(place, "Globe", 3, 340)]
+    sheet = Image.new("RGB", (max(s.width for s in strips), sum(s.height for s in strips) + 6), "white")
+    sheet.paste(strips[0], (0, 0))
+    sheet.paste(strips[1], (0, strips[0].height + 6))
+    sheet.save(out / "composites.jpg", quality=82)
+    print(f"wrote {out / 'composites.jpg'}: two days, the composite of all, and the second day's probabilities of cloud",
+          file=sys.stderr)
+
+
+def strip(place: pathlib.Path, layer: str, count: int, width: int) -> Image.Image:
+    """Two days, the composite of all, and the second day's clouds, beside each other, without what is empty around."""
+    times = [str(FIRST + datetime.timedelta(day)) for day in range(count)]
+    days = [mosaic(place / "scenes", layer, time, "RGB") for time in times]
+    box = days[1].point(lambda sample: 255 if sample > 12 else 0).getbbox()
+    shown = [*days[:2], mosaic(place / "composite", f"{layer}_Composite", times[0], "RGB"),
+             mosaic(place / "composite", f"{layer}_Cloud_Probability", times[1], "LA").convert("RGB")]
+    height = (box[3] - box[1]) * width // (box[2] - box[0])
+    sheet = Image.new("RGB", (len(shown) * (width + 4) - 4, height), "white")
+    for number, picture in enumerate(shown):
+        sheet.paste(picture.crop(box).resize((width, height), Image.LANCZOS), (number * (width + 4), 0))
+    return sheet
 
 
 def main() -> None:

@@ -2,13 +2,15 @@
 """Choosing tiles: speed against other people's code, memory at a million, and what the samples are worth.
 
     scripts/bench/sample.py speed [--steps 1000]       k-center against numpy, BLAS and small-text
-    scripts/bench/sample.py million [--count 1000000]  time and peak memory of `sample`, descriptors included
+    scripts/bench/sample.py million [--count 1000000]  time and peak memory of `sample`
     scripts/bench/sample.py classes IMAGES             balance of classes of samples of a skewed mixture
-    scripts/bench/sample.py train IMAGES [--minutes 1] retrieval by models trained on such samples
+    scripts/bench/sample.py train IMAGES [--epochs 60] retrieval by models trained on such samples
 
-Each prints a Markdown table. IMAGES is a folder of class folders. Needs `pip install numpy
-small-text pyarrow`; small-text may be left out. It compares all rows with all picks at every step, so what
-its first steps take, times their number, is a lower bound of its time.
+Each prints a Markdown table. IMAGES is a folder of class folders. With `--model` tiles are compared by its embeddings
+besides descriptors. `--common CLASS` makes the mixture as skewed as archives are: ten crops of every picture of that
+class beside a few pictures of each other. Needs `pip install numpy pillow small-text pyarrow`; small-text may be left
+out. It compares all rows with all picks at every step, so what its first steps take, times their number, is a lower
+bound of its time.
 """
 
 import argparse
@@ -143,31 +145,44 @@ def speed(options) -> None:
 
 # A million.
 
+def measured(*words: object) -> tuple[float, float]:
+    """Seconds and peak megabytes of a program."""
+    print("$", " ".join(map(str, words)), file=sys.stderr)
+    begun = time.perf_counter()
+    process = subprocess.Popen([str(word) for word in words], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"failed: {status}")
+    return time.perf_counter() - begun, usage.ru_maxrss / 1024
+
+
 def million(options) -> None:
     program, out = example("many_tiles"), pathlib.Path(options.output)
-    print("| tiles | seconds | peak memory, MB | of it mapped files at most, MB |")
-    print("|---|---|---|---|")
+    print("| tiles | command | seconds | peak memory, MB | of it mapped files at most, MB |")
+    print("|---|---|---|---|---|")
     for count in [options.count // 10, options.count]:
-        tiles, subset = out / f"tiles-{count}", out / f"subset-{count}"
+        tiles, made = out / f"tiles-{count}", out / f"made-{count}"
         if not tiles.exists():
             call(program, tiles, count)
-        shutil.rmtree(subset, ignore_errors=True)
-        words = [RELEASE / "data-preprocessor", "sample", tiles, "-o", subset, "-n", "1000", "-q"]
-        begun = time.perf_counter()
-        process = subprocess.Popen([str(word) for word in words], stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - begun
-        if status:
-            sys.exit(f"failed: {status}")
-        print(f"| {count:,} | {seconds:.1f} | {usage.ru_maxrss / 1024:.0f} | {count * 67 * 4 / 2**20:.0f} |", flush=True)
-        shutil.rmtree(subset)
+        commands = [("sample", ["-n", "1000"], count * 67 * 4), ("dedupe", ["--list"], 0)]
+        for name, words, mapped in commands:
+            if name not in options.commands.split(","):
+                continue
+            shutil.rmtree(made, ignore_errors=True)
+            seconds, memory = measured(RELEASE / "data-preprocessor", name, tiles, "-o", made, "-q", *words)
+            print(f"| {count:,} | {name} | {seconds:.1f} | {memory:.0f} | {mapped / 2**20:.0f} |", flush=True)
+            if name == "dedupe":
+                rows = (made / "duplicates.csv").read_text().count("\n") - 1
+                print(f"{count:,}: {rows:,} tiles in groups, of {count // 100 * 2:,} that are made so", file=sys.stderr)
+            shutil.rmtree(made)
 
 
 # What samples are worth.
 
-def mixture(images: pathlib.Path, place: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+def mixture(images: pathlib.Path, place: pathlib.Path, common: str | None) -> tuple[pathlib.Path, pathlib.Path]:
     """Half of each class for the mixture, of which class i keeps a share that falls to 1/20; the rest to
-    measure retrieval on. Links."""
+    measure retrieval on. With a common class all others fall from 15 pictures to 5, and it has ten turned crops of
+    each of its pictures."""
     mixed, held = place / "mixture", place / "held-out"
     for folder in (mixed, held):
         shutil.rmtree(folder, ignore_errors=True)
@@ -178,11 +193,29 @@ def mixture(images: pathlib.Path, place: pathlib.Path) -> tuple[pathlib.Path, pa
         random.Random(folder.name).shuffle(files)
         half = len(files) // 2
         keep = max(3, round(half * 20 ** (-i / max(1, len(classes) - 1))))
+        if common:
+            keep = max(5, round(15 * 3 ** (-i / max(1, len(classes) - 1))))
         for target, some in ((mixed, files[:keep]), (held, files[half:])):
             (target / folder.name).mkdir(parents=True)
             for file in some:
                 (target / folder.name / file.name).symlink_to(file.resolve())
+        if folder.name == common:
+            shutil.rmtree(mixed / common)
+            crops(files[:half], mixed / common)
     return mixed, held
+
+
+def crops(files: list[pathlib.Path], target: pathlib.Path) -> None:
+    from PIL import Image
+
+    target.mkdir()
+    for number, file in enumerate(files):
+        picture, draw = Image.open(file).convert("RGB"), random.Random(number)
+        for crop in range(10):
+            side = draw.randint(picture.width // 2, picture.width)
+            x, y = draw.randint(0, picture.width - side), draw.randint(0, picture.height - side)
+            piece = picture.crop((x, y, x + side, y + side)).rotate(90 * draw.randrange(4)).resize(picture.size)
+            piece.save(target / f"{file.stem}-{crop}.jpg", quality=92)
 
 
 def counts(subset: pathlib.Path) -> list[int]:
@@ -203,10 +236,16 @@ def balance(sizes: list[int], classes: int) -> float:
 
 
 def samples(options, place: pathlib.Path, mixed: pathlib.Path, seeds: list[int]):
-    for source, words in [("descriptors", [])] + [("embeddings", ["--embeddings", options.embeddings])] * bool(
-        options.embeddings
-    ):
-        for method in METHODS:
+    sources = [("descriptors", [])]
+    if options.model:
+        index = place / "index"
+        shutil.rmtree(index, ignore_errors=True)
+        call(RELEASE / "embed-indexer", "build", mixed, "--model", options.model, "-o", index, "-q")
+        sources.append(("embeddings", ["--embeddings", index]))
+    for source, words in sources:
+        for method in options.methods.split(","):
+            if method == "random" and source == "embeddings":
+                continue
             for seed in seeds:
                 subset = place / "samples" / f"{source}-{method}-{seed}"
                 shutil.rmtree(subset, ignore_errors=True)
@@ -217,7 +256,7 @@ def samples(options, place: pathlib.Path, mixed: pathlib.Path, seeds: list[int])
 
 def classes(options) -> None:
     place = pathlib.Path(options.output)
-    mixed, _ = mixture(options.images, place)
+    mixed, _ = mixture(options.images, place, options.common)
     all_sizes = sorted(len(list(folder.iterdir())) for folder in mixed.iterdir())
     k = len(all_sizes)
     print(f"{sum(all_sizes)} pictures of {k} classes, {all_sizes[0]} to {all_sizes[-1]} each, balance "
@@ -235,16 +274,15 @@ def classes(options) -> None:
 
 def train(options) -> None:
     place = pathlib.Path(options.output)
-    mixed, held = mixture(options.images, place)
+    mixed, held = mixture(options.images, place, options.common)
     print("| sample | 10-NN accuracy | mAP |")
     print("|---|---|---|")
-    wanted = options.methods.split(",")
-    for source, method, seed, subset in samples(options, place, mixed, [0]):
-        if method not in wanted:
+    for source, method, _, subset in samples(options, place, mixed, [0]):
+        if (source == "descriptors") == bool(options.model) and method != "random":
             continue
         model = place / "models" / f"{source}-{method}"
         shutil.rmtree(model, ignore_errors=True)
-        call(RELEASE / "ssl-learner", "train", subset, "-o", model, "--max-minutes", options.minutes, "-q")
+        call(RELEASE / "ssl-learner", "train", subset, "-o", model, "--epochs", options.epochs, "--batch-size", 64, "-q")
         index = place / "indexes" / f"{source}-{method}"
         shutil.rmtree(index, ignore_errors=True)
         call(RELEASE / "embed-indexer", "build", held, "--model", model, "-o", index, "-q")
@@ -281,13 +319,15 @@ def main() -> None:
     part.add_argument("--repeats", type=int, default=2)
     part = parts.add_parser("million")
     part.add_argument("--count", type=int, default=1_000_000)
+    part.add_argument("--commands", default="sample")
     for name in ("classes", "train"):
         part = parts.add_parser(name)
         part.add_argument("images", type=pathlib.Path)
         part.add_argument("--size", default="150")
-        part.add_argument("--embeddings", type=pathlib.Path)
-    part.add_argument("--minutes", default="1")
-    part.add_argument("--methods", default="random,k-center,k-means-balanced")
+        part.add_argument("--model", type=pathlib.Path)
+        part.add_argument("--common", metavar="CLASS")
+        part.add_argument("--methods", default=",".join(METHODS))
+    part.add_argument("--epochs", default="60")
     options = parser.parse_args()
     {"speed": speed, "million": million, "classes": classes, "train": train}[options.part](options)
 

@@ -111,17 +111,6 @@ pub(crate) struct ColorMap {
 struct Document {
     #[serde(rename = "ColorMap", default)]
     maps: Vec<MapElement>,
-    // A document of one map has that as its root.
-    #[serde(rename = "@title", default)]
-    title: String,
-    #[serde(rename = "@units", default)]
-    units: String,
-    #[serde(rename = "Entries", default)]
-    entries: Entries,
-    #[serde(rename = "ColorMapEntry", default)]
-    bare: Vec<EntryElement>,
-    #[serde(rename = "Legend", default)]
-    legends: Vec<Legend>,
 }
 
 #[derive(Deserialize)]
@@ -187,8 +176,11 @@ impl ColorMap {
             return Err(format!("{} bytes, at most {LARGEST} are read", xml.len()));
         }
         let document: Document = quick_xml::de::from_str(xml).map_err(|e| e.to_string())?;
-        let Document { mut maps, title, units, entries, bare, legends } = document;
-        maps.push(MapElement { title, units, entries, bare, legends });
+        let mut maps = document.maps;
+        if maps.is_empty() {
+            // A document of one map has that as its root.
+            maps.push(quick_xml::de::from_str(xml).map_err(|e| e.to_string())?);
+        }
         maps.retain(|map| !map.entries.entries.is_empty() || !map.bare.is_empty());
         let measured = maps.iter().position(|map| !map.is_classification());
         let main = measured.or_else(|| maps.iter().position(MapElement::has_numbers)).unwrap_or(0);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""GDAL opens packed scenes as they are: the pixels of every tile are those of the JPEG that was served.
+"""GDAL opens packed scenes as they are: the pixels of every tile are those of the JPEG or PNG that was served.
 
-Two runs of overlapping areas, so that a scene is in two packs, and a refreshed one. Needs gdalinfo and
+Two runs of overlapping areas, so that a scene is in two packs. Needs gdalinfo and
 gdal_translate (`scripts/setup.sh --test` installs them; exit code 77 when they are absent).
 """
 
@@ -14,8 +14,10 @@ import sys
 import tempfile
 
 PROGRAMS = pathlib.Path(__file__).resolve().parents[2] / "target" / "release"
-LAYER, DAY, LEVEL = "MODIS_Terra_CorrectedReflectance_TrueColor", "2020-09-12", 8
-SPAN, EDGE = 288 / 2**LEVEL, 512
+LAYER, DAY = "MODIS_Terra_CorrectedReflectance_TrueColor", "2020-09-12"
+PNGS = ("MODIS_Terra_Data_No_Data",)
+FIRST, SECOND = (-20.25, 1.125, -18, 3.375), (-19.125, 2.25, -16.875, 5.625)
+SPAN, EDGE = 288 / 2**8, 512
 
 
 def output(*command) -> str:
@@ -25,23 +27,46 @@ def output(*command) -> str:
     return done.stdout
 
 
-def pixels(source, place: pathlib.Path, *window) -> bytes:
-    """RGB samples, band after band, as GDAL reads them."""
+def pixels(source, place: pathlib.Path, bands: int, *window) -> bytes:
+    """Samples, band after band, as GDAL reads them."""
     raw = place / "window.raw"
-    output("gdal_translate", "-q", "-of", "ENVI", "-co", "INTERLEAVE=BSQ", "-b", 1, "-b", 2, "-b", 3, *window, source, raw)
+    chosen = [word for band in range(1, bands + 1) for word in ("-b", band)]
+    output("gdal_translate", "-q", "-of", "ENVI", "-co", "INTERLEAVE=BSQ", *chosen, *window, source, raw)
     return raw.read_bytes()
 
 
-def fetch(url: str, out: pathlib.Path, box: tuple, *more) -> dict:
+def fetch(url: str, out: pathlib.Path, layer: str, box: tuple, layout: str) -> None:
     box = ",".join(map(str, box))
-    return json.loads(output(PROGRAMS / "gibs-downloader", "fetch", LAYER, f"--bbox={box}", "--from", DAY, "-o", out,
-                             "--endpoint", url, "--quiet", "--json", *more))
+    output(PROGRAMS / "gibs-downloader", "fetch", layer, f"--bbox={box}", "--from", DAY, "-o", out, "--endpoint", url,
+           "--level", 8, "--layout", layout, "--quiet")
 
 
 def tiles(west: float, south: float, east: float, north: float) -> set:
     columns = range(int((west + 180) / SPAN), -int(-(east + 180) // SPAN))
     rows = range(int((90 - north) / SPAN), -int(-(90 - south) // SPAN))
     return {(row, column) for row in rows for column in columns}
+
+
+def compared(url: str, layer: str, place: pathlib.Path) -> tuple[list, int]:
+    """Fetches a layer packed and as single files, and holds what GDAL sees of one against the other."""
+    packed, single = place / layer / "packed", place / layer / "single"
+    for box in (FIRST, SECOND):
+        fetch(url, packed, layer, box, "packed")
+        fetch(url, single, layer, box, "files")
+    packs = sorted((packed / "packs").iterdir())
+    assert len(packs) == 2 and not (packed / "native").exists(), packs
+    scene, other = (next((folder / "vrt").glob("*.vrt")) for folder in (packed, single))
+    about, plain = (json.loads(output("gdalinfo", "-json", vrt)) for vrt in (scene, other))
+    assert about["size"] == plain["size"] and about["geoTransform"] == plain["geoTransform"], (about, plain)
+    left, top = about["geoTransform"][0], about["geoTransform"][3]
+    natives = {tuple(map(int, path.stem.split("_"))): path for path in single.glob("native/**/*_*.*")}
+    assert set(natives) == tiles(*FIRST) | tiles(*SECOND), sorted(natives)
+    for (row, column), native in sorted(natives.items()):
+        x, y = (column * SPAN - 180 - left) / SPAN * EDGE, (top - 90 + row * SPAN) / SPAN * EDGE
+        window = ["-srcwin", round(x), round(y), EDGE, EDGE]
+        bands = len(about["bands"])
+        assert pixels(scene, place, bands, *window) == pixels(native, place, bands), f"another picture at {row}, {column}"
+    return packs, len(natives)
 
 
 def main() -> None:
@@ -53,32 +78,18 @@ def main() -> None:
     server = subprocess.Popen([PROGRAMS / "gibs-standin", "serve"], stdout=subprocess.PIPE, text=True)
     try:
         url = server.stdout.readline().strip()
-        first, second = (-20.25, 1.125, -18, 3.375), (-19.125, 2.25, -16.875, 5.625)
-        packed, single = place / "packed", place / "single"
-        fetch(url, packed, first, "--layout", "packed")
-        fetch(url, packed, second, "--layout", "packed")
-        fetch(url, single, first, "--layout", "files")
-        fetch(url, single, second, "--layout", "files")
-        packs = sorted((packed / "packs").iterdir())
-        assert len(packs) == 2 and not (packed / "native").exists(), packs
-        scene = next((packed / "vrt").iterdir())
-        about, plain = (json.loads(output("gdalinfo", "-json", vrt)) for vrt in (scene, next((single / "vrt").iterdir())))
-        assert about["size"] == plain["size"] and about["geoTransform"] == plain["geoTransform"], (about, plain)
-        left, top = about["geoTransform"][0], about["geoTransform"][3]
-        wanted = tiles(*first) | tiles(*second)
-        natives = {tuple(map(int, path.stem.split("_"))): path for path in single.glob("native/**/*.jpg")}
-        assert set(natives) == wanted, (len(natives), len(wanted))
-        for (row, column), native in sorted(natives.items()):
-            x, y = (column * SPAN - 180 - left) / SPAN * EDGE, (top - 90 + row * SPAN) / SPAN * EDGE
-            window = ["-srcwin", round(x), round(y), EDGE, EDGE]
-            assert pixels(scene, place, *window) == pixels(native, place), f"another picture at {row}, {column}"
+        packs, count = compared(url, LAYER, place)
+        for layer in PNGS:
+            dat, seen = compared(url, layer, place)
+            assert all(pack.name.endswith("-png.dat") for pack in dat), dat
+            count += seen
         # A pack is a picture of its own, with its own place.
         pack = json.loads(output("gdalinfo", "-json", packs[0]))
         west, north = pack["geoTransform"][0], pack["geoTransform"][3]
         assert (west, north) == (-20.25, 3.375), (west, north)
         assert pack["metadata"]["IMAGE_STRUCTURE"]["COMPRESSION"] == "YCbCr JPEG", pack["metadata"]
         assert 'ID["EPSG",4326]' in pack["coordinateSystem"]["wkt"]
-        print(f"packed scenes: GDAL sees the pixels of {len(natives)} tiles in {len(packs)} packs")
+        print(f"packed scenes: GDAL sees the pixels of {count} tiles of {1 + len(PNGS)} layers")
     finally:
         server.kill()
         shutil.rmtree(place, ignore_errors=True)

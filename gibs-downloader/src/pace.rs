@@ -14,7 +14,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Requests at a time in the beginning.
-const FIRST: f64 = 8.0;
+const FIRST: f64 = 16.0;
 
 /// Requests at a time at most, when nothing is said: a sixteenth of what GIBS allows bulk downloads.
 pub(crate) const CEILING: usize = 32;
@@ -224,7 +224,7 @@ mod tests {
     fn it_grows_with_answers_and_is_halved_once_by_trouble() {
         block_on(async {
             let pace = Pace::new(limits(32), Cancel::default());
-            assert_eq!(pace.at_a_time(), 8);
+            assert_eq!(pace.at_a_time(), 16);
             for _ in 0..40 {
                 pace.permit().await.went_well();
             }

@@ -6,39 +6,20 @@ gdal_translate (`scripts/setup.sh --test` installs them; exit code 77 when they 
 """
 
 import json
-import os
 import pathlib
-import shutil
-import subprocess
-import sys
-import tempfile
 
-PROGRAMS = pathlib.Path(__file__).resolve().parents[2] / "target" / "release"
+import gdal
+
 LAYER, DAY = "MODIS_Terra_CorrectedReflectance_TrueColor", "2020-09-12"
 PNGS = ("MODIS_Terra_Data_No_Data",)
 FIRST, SECOND = (-20.25, 1.125, -18, 3.375), (-19.125, 2.25, -16.875, 5.625)
 SPAN, EDGE = 288 / 2**8, 512
 
 
-def output(*command) -> str:
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
-    if done.returncode or "ERROR" in done.stderr or "Warning" in done.stderr:
-        sys.exit(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
-    return done.stdout
-
-
-def pixels(source, place: pathlib.Path, bands: int, *window) -> bytes:
-    """Samples, band after band, as GDAL reads them."""
-    raw = place / "window.raw"
-    chosen = [word for band in range(1, bands + 1) for word in ("-b", band)]
-    output("gdal_translate", "-q", "-of", "ENVI", "-co", "INTERLEAVE=BSQ", *chosen, *window, source, raw)
-    return raw.read_bytes()
-
-
 def fetch(url: str, out: pathlib.Path, layer: str, box: tuple, layout: str) -> None:
     box = ",".join(map(str, box))
-    output(PROGRAMS / "gibs-downloader", "fetch", layer, f"--bbox={box}", "--from", DAY, "-o", out, "--endpoint", url,
-           "--level", 8, "--layout", layout, "--quiet")
+    gdal.output(gdal.PROGRAMS / "gibs-downloader", "fetch", layer, f"--bbox={box}", "--from", DAY, "-o", out,
+                "--endpoint", url, "--level", 8, "--layout", layout, "--quiet")
 
 
 def tiles(west: float, south: float, east: float, north: float) -> set:
@@ -56,7 +37,7 @@ def compared(url: str, layer: str, place: pathlib.Path) -> tuple[list, int]:
     packs = sorted((packed / "packs").iterdir())
     assert len(packs) == 2 and not (packed / "native").exists(), packs
     scene, other = (next((folder / "vrt").glob("*.vrt")) for folder in (packed, single))
-    about, plain = (json.loads(output("gdalinfo", "-json", vrt)) for vrt in (scene, other))
+    about, plain = (json.loads(gdal.output("gdalinfo", "-json", vrt)) for vrt in (scene, other))
     assert about["size"] == plain["size"] and about["geoTransform"] == plain["geoTransform"], (about, plain)
     left, top = about["geoTransform"][0], about["geoTransform"][3]
     natives = {tuple(map(int, path.stem.split("_"))): path for path in single.glob("native/**/*_*.*")}
@@ -65,34 +46,25 @@ def compared(url: str, layer: str, place: pathlib.Path) -> tuple[list, int]:
         x, y = (column * SPAN - 180 - left) / SPAN * EDGE, (top - 90 + row * SPAN) / SPAN * EDGE
         window = ["-srcwin", round(x), round(y), EDGE, EDGE]
         bands = len(about["bands"])
-        assert pixels(scene, place, bands, *window) == pixels(native, place, bands), f"another picture at {row}, {column}"
+        packed_one = gdal.pixels(scene, place, *window, bands=bands)
+        assert packed_one == gdal.pixels(native, place, bands=bands), f"another picture at {row}, {column}"
     return packs, len(natives)
 
 
 def main() -> None:
-    if not (shutil.which("gdalinfo") and shutil.which("gdal_translate")):
-        print("skipped: no gdalinfo and gdal_translate here")
-        sys.exit(77)
-    place = pathlib.Path(tempfile.mkdtemp())
-    os.environ["XDG_CACHE_HOME"] = str(place / "cache")
-    server = subprocess.Popen([PROGRAMS / "gibs-standin", "serve"], stdout=subprocess.PIPE, text=True)
-    try:
-        url = server.stdout.readline().strip()
+    with gdal.standin() as (url, place):
         packs, count = compared(url, LAYER, place)
         for layer in PNGS:
             dat, seen = compared(url, layer, place)
             assert all(pack.name.endswith("-png.dat") for pack in dat), dat
             count += seen
         # A pack is a picture of its own, with its own place.
-        pack = json.loads(output("gdalinfo", "-json", packs[0]))
+        pack = json.loads(gdal.output("gdalinfo", "-json", packs[0]))
         west, north = pack["geoTransform"][0], pack["geoTransform"][3]
         assert (west, north) == (-20.25, 3.375), (west, north)
         assert pack["metadata"]["IMAGE_STRUCTURE"]["COMPRESSION"] == "YCbCr JPEG", pack["metadata"]
         assert 'ID["EPSG",4326]' in pack["coordinateSystem"]["wkt"]
         print(f"packed scenes: GDAL sees the pixels of {count} tiles of {1 + len(PNGS)} layers")
-    finally:
-        server.kill()
-        shutil.rmtree(place, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,11 @@ Python has it; `scripts/setup.sh --test` brings one that does: `.deps/clients/bi
 """
 
 import json
-import os
 import pathlib
-import shutil
-import subprocess
-import sys
-import tempfile
 import urllib.request
 
-PROGRAMS = pathlib.Path(__file__).resolve().parents[2] / "target" / "release"
+import gdal
+
 LAYER = "MODIS_Terra_CorrectedReflectance_TrueColor"
 DAY = "2020-12-31"  # the default time, which GDAL asks for
 # Projection, tile matrix set, deepest level, row and column of a tile.
@@ -27,25 +23,11 @@ TILES = [
 ]
 
 
-def output(*command) -> str:
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
-    return done.stdout
-
-
-def pixels(source, place: pathlib.Path, *window) -> bytes:
-    """RGB samples, band after band, of a part of a raster, as GDAL reads them."""
-    raw = place / "window.raw"
-    output("gdal_translate", "-q", "-of", "ENVI", "-co", "INTERLEAVE=BSQ", "-b", 1, "-b", 2, "-b", 3, *window, source, raw)
-    return raw.read_bytes()
-
-
 def compare_projection(url: str, place: pathlib.Path, tile: tuple) -> None:
     epsg, matrix_set, level, row, column = tile
     service = f"{url}/wmts/epsg{epsg}/best"
     source = f"WMTS:{service}/1.0.0/WMTSCapabilities.xml,layer={LAYER}"
-    about = json.loads(output("gdalinfo", "-json", source))
+    about = json.loads(gdal.output("gdalinfo", "-json", source))
     size, transform = about["size"], about["geoTransform"]
     matrix_width = {"4326": 163840, "3857": 131072, "3413": 32768, "3031": 32768}[epsg]
     assert size[0] == matrix_width, (epsg, size)
@@ -55,7 +37,7 @@ def compare_projection(url: str, place: pathlib.Path, tile: tuple) -> None:
     address = f"{service}/{LAYER}/default/{DAY}/{matrix_set}/{level}/{row}/{column}.jpeg"
     native = place / "tile.jpeg"
     native.write_bytes(urllib.request.urlopen(address).read())
-    ours, theirs = pixels(native, place), pixels(source, place, *window)
+    ours, theirs = gdal.pixels(native, place), gdal.pixels(source, place, *window)
     assert len(set(ours)) > 30, f"the tile of EPSG:{epsg} shows nothing"
     assert ours == theirs, f"GDAL sees other pixels in EPSG:{epsg}"
 
@@ -63,12 +45,12 @@ def compare_projection(url: str, place: pathlib.Path, tile: tuple) -> None:
 def compare_mosaic(url: str, place: pathlib.Path) -> None:
     """A box over several tiles: the scene that we wrote, and the service, both read by GDAL."""
     box = ["--bbox=-17.6,3.1,-14.9,5.3"]
-    output(PROGRAMS / "gibs-downloader", "fetch", LAYER, *box, "--from", DAY, "-o", place / "scenes",
-           "--endpoint", url, "--quiet")
+    gdal.output(gdal.PROGRAMS / "gibs-downloader", "fetch", LAYER, *box, "--from", DAY, "-o", place / "scenes",
+                "--endpoint", url, "--quiet")
     window = ["-projwin", -17.578125, 5.2734375, -14.94140625, 3.1640625]
     scene = next((place / "scenes").glob("vrt/*.vrt"))
     source = f"WMTS:{url}/wmts/epsg4326/best/1.0.0/WMTSCapabilities.xml,layer={LAYER}"
-    ours, theirs = pixels(scene, place, *window), pixels(source, place, *window)
+    ours, theirs = gdal.pixels(scene, place, *window), gdal.pixels(source, place, *window)
     assert len(ours) == 1200 * 960 * 3 and ours == theirs, "our scene differs from what GDAL fetched"
 
 
@@ -90,21 +72,11 @@ def compare_owslib(url: str) -> str:
 
 
 def main() -> None:
-    if not (shutil.which("gdalinfo") and shutil.which("gdal_translate")):
-        print("skipped: no gdalinfo and gdal_translate here")
-        sys.exit(77)
-    place = pathlib.Path(tempfile.mkdtemp())
-    os.environ["GDAL_DEFAULT_WMS_CACHE_PATH"] = str(place / "cache")
-    server = subprocess.Popen([PROGRAMS / "gibs-standin", "serve"], stdout=subprocess.PIPE, text=True)
-    try:
-        url = server.stdout.readline().strip()
+    with gdal.standin() as (url, place):
         for tile in TILES:
             compare_projection(url, place, tile)
         compare_mosaic(url, place)
         print(f"stand-in: GDAL sees the same pixels in four projections; {compare_owslib(url)}")
-    finally:
-        server.kill()
-        shutil.rmtree(place, ignore_errors=True)
 
 
 if __name__ == "__main__":

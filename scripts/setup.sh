@@ -17,7 +17,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly TORCH=2.11.0          # the version that tch 0.24 binds
 readonly CUDART=13.0.96 CUPTI=13.0.85
 readonly AXE=4.14.1
-readonly OWSLIB=0.35.0 PYSTAC=1.15.2 PILLOW=13.0.0
+readonly OWSLIB=0.35.0 PYSTAC=1.15.2 PILLOW=13.0.0 COCO=2.0.11
+# The newest that takes Debian's NumPy, which GDAL's bindings are built for.
+readonly PYARROW=21.0.0
 readonly RUST_AT_LEAST=1.90 CMAKE_AT_LEAST=3.24
 
 say()  { printf 'setup: %s\n' "$*" >&2; }
@@ -164,16 +166,17 @@ bring_libtorch() {
 }
 
 
-# Other people's clients of map services, catalogues and pictures, for the tests. GDAL's bindings are the
+# Other people's clients of map services, catalogues, pictures, labels and tables, for the tests. GDAL's bindings are the
 # system's.
 bring_clients() {
-  .deps/clients/bin/python -c 'import owslib, pystac, jsonschema, PIL; from osgeo import gdal' 2>/dev/null && return 0
-  say "bringing OWSLib $OWSLIB, pystac $PYSTAC and Pillow $PILLOW into .deps/clients: 20 MB"
+  .deps/clients/bin/python -c 'import owslib, pystac, jsonschema, PIL, pycocotools, pyarrow; from osgeo import gdal' 2>/dev/null && return 0
+  say "bringing OWSLib $OWSLIB, pystac $PYSTAC, Pillow $PILLOW, pycocotools $COCO and pyarrow $PYARROW into .deps/clients: 70 MB"
   rm -rf .deps/clients
   { system_python -m venv --system-site-packages .deps/clients \
     && .deps/clients/bin/python -m pip --disable-pip-version-check -q install \
-      "OWSLib==$OWSLIB" "pystac[validation]==$PYSTAC" "Pillow==$PILLOW"; } \
-    || fail "pip could not install OWSLib $OWSLIB, pystac $PYSTAC and Pillow $PILLOW" "is the network there? run this again"
+      "OWSLib==$OWSLIB" "pystac[validation]==$PYSTAC" "Pillow==$PILLOW" \
+      "pycocotools==$COCO" "pyarrow==$PYARROW"; } \
+    || fail "pip could not install OWSLib, pystac, Pillow, pycocotools or pyarrow" "is the network there? run this again"
 }
 
 # The checker of accessibility; tests say so when it is not there.

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use curator_cli::{Builtin, Common, DeviceChoice, Failure, Outcome, Program};
 use curator_core::Context;
 use curator_core::doctor::Check;
+use curator_labeling::TogetherArgs;
 use curator_web::WebArgs;
 
 use crate::learner::LearnerConfig;
@@ -80,13 +81,16 @@ struct LoopArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     active-labeler run index/ --reference one-island.jpg --labels labels/ -o curated/\n  \
-    active-labeler run index/ --reference a.jpg --reference b.jpg --labels labels/ -o curated/ --port 8000")]
+    active-labeler run index/ --reference a.jpg --reference b.jpg --labels labels/ -o curated/ --port 8000\n  \
+    active-labeler run index/ --reference a.jpg --labels labels/ -o curated/ --share lan --overlap 2")]
 struct RunArgs {
     #[command(flatten)]
     shared: LoopArgs,
     /// What is asked
     #[arg(long, default_value = "Does this show the same as the reference?")]
     question: String,
+    #[command(flatten)]
+    together: TogetherArgs,
     #[command(flatten)]
     web: WebArgs,
 }
@@ -151,7 +155,7 @@ impl Program for Cli {
             Command::Run(args) => {
                 let (config, place) = args.shared.split();
                 let web = args.web.options(Some(place.labels.clone()));
-                run::live(config, &place, &args.question, &web, context)?
+                run::live(config, &place, args.together.settings(args.question), &web, context)?
             }
             Command::Simulate(args) => {
                 let (config, place) = args.shared.split();

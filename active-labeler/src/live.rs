@@ -31,11 +31,18 @@ pub(crate) struct LearningDeck {
     state: Arc<Mutex<State>>,
     fitting: Arc<AtomicBool>,
     reference: Option<Picture>,
+    /// Whether several people judge a picture.
+    overlap: bool,
 }
 
 impl LearningDeck {
     /// A deck that goes on where a learner stands.
-    pub(crate) fn new(pool: Arc<Pool>, learner: Learner, reference: Option<Picture>) -> Self {
+    pub(crate) fn new(
+        pool: Arc<Pool>,
+        learner: Learner,
+        reference: Option<Picture>,
+        overlap: bool,
+    ) -> Self {
         let mut positives = 0;
         let rows: Vec<usize> = learner.order().collect();
         let found = rows.iter().enumerate().map(|(i, &row)| {
@@ -44,7 +51,8 @@ impl LearningDeck {
         });
         let found = std::iter::once((0, 0)).chain(found).collect();
         let state = State { learner, waiting: 0, found };
-        Self { pool, state: Arc::new(Mutex::new(state)), fitting: Arc::default(), reference }
+        let (state, fitting) = (Arc::new(Mutex::new(state)), Arc::default());
+        Self { pool, state, fitting, reference, overlap }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -102,7 +110,14 @@ impl Deck for LearningDeck {
 
     fn next(&self, _: u32, n: usize, free: &dyn Fn(u32) -> Free) -> Vec<Pick> {
         let state = self.state();
-        let picks = state.learner.next(&self.pool, n, &|row| free(row as u32) != Free::Yes);
+        // What others judged and this person shall judge too, before anything new.
+        let again = state.learner.order().filter(|&row| free(row as u32) == Free::Yes);
+        let mut picks: Vec<(usize, &'static str)> = Vec::with_capacity(n);
+        picks.extend(again.take(if self.overlap { n } else { 0 }).map(|row| (row, "")));
+        if picks.len() < n {
+            let taken = |row: usize| free(row as u32) != Free::Yes;
+            picks.extend(state.learner.next(&self.pool, n - picks.len(), &taken));
+        }
         let pick = |(row, reason): (usize, &'static str)| Pick {
             row: row as u32,
             reason: reason.into(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use curator_core::dataset::Label;
 use curator_core::manifest::{self, Freshness, Manifest};
 use curator_core::{Context, DeviceChoice, Error as CoreError, digest};
-use curator_labeling::{Rule, Session, Settings, Store, picture_file};
+use curator_labeling::{Session, Settings, Store, picture_file};
 use curator_web::{ServeOptions, Server};
 use serde::Serialize;
 
@@ -150,7 +150,7 @@ pub fn simulated(
 pub fn live(
     config: LearnerConfig,
     place: &Place,
-    question: &str,
+    settings: Settings,
     web: &ServeOptions,
     context: &Context,
 ) -> Result<Report> {
@@ -158,7 +158,8 @@ pub fn live(
     let store = Store::open(&place.labels)?;
     let mut learner = Learner::new(&pool, config);
     // In the order they were given; of several answers to a tile, what holds.
-    let mut given: Vec<_> = store.current()?.into_values().collect();
+    let verdicts = store.verdicts(settings.rule)?;
+    let mut given: Vec<_> = verdicts.into_values().map(|verdict| verdict.event).collect();
     given.sort_by_key(|event| event.seq);
     for event in given {
         if let Some(row) = pool.row(&event.tile_id) {
@@ -167,15 +168,11 @@ pub fn live(
     }
     learner.fit(&pool);
     let reference = place.references.first().map(|path| picture_file(path)).transpose()?;
-    let deck = Arc::new(LearningDeck::new(pool.clone(), learner, reference));
+    let deck = Arc::new(LearningDeck::new(pool.clone(), learner, reference, settings.overlap > 1));
     let runtime = tokio::runtime::Runtime::new().map_err(curator_web::Error::Stopped)?;
     let server = Server::bind(web)?;
-    let settings = Settings {
-        question: question.into(),
-        rule: Rule::Majority,
-        secret: server.access.secret(),
-        ..Settings::default()
-    };
+    let question = settings.question.clone();
+    let settings = Settings { secret: server.access.secret(), ..settings };
     let session = Arc::new(Session::new(deck.clone(), store, settings)?);
     let router = curator_labeling::router(session.clone());
     runtime.block_on(server.run(router, context, session.finished()))?;
@@ -187,8 +184,7 @@ pub fn live(
     let (learner, found) = deck.ok_or(CoreError::Interrupted)?;
     let store = Store::open(&place.labels)?;
     let results = results(&pool, &learner, None, &[], found);
-    let results =
-        Results { target: place.class.clone().unwrap_or_else(|| question.into()), ..results };
+    let results = Results { target: place.class.clone().unwrap_or(question), ..results };
     let recipe = serde_json::json!({
         "learner": config, "labels": learner.len(), "references": digests(place)?,
     });

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Figures of the labelling server: speed, memory, kill -9, power loss. Standard library only.
 
+    scripts/bench/labelling.py start     [--tiles 1000000]
     scripts/bench/labelling.py load      [--tiles 1000000 --clients 100 --seconds 20]
     scripts/bench/labelling.py kill      [--kills 100]
     scripts/bench/labelling.py powerloss [--losses 20]      (needs a C compiler)
@@ -70,9 +71,9 @@ def free_port() -> int:
 class Server:
     """swipe-labeler on a port of its own; `link` as it printed it."""
 
-    def __init__(self, tiles: pathlib.Path, labels: pathlib.Path, port: int, env=None):
+    def __init__(self, tiles: pathlib.Path, labels: pathlib.Path, port: int, env=None, flags=()):
         self.begun = time.perf_counter()
-        command = [PROGRAMS / "swipe-labeler", "serve", tiles, "-o", labels, "--port", str(port), "--rate", "0"]
+        command = [PROGRAMS / "swipe-labeler", "serve", tiles, "-o", labels, "--port", str(port), "--rate", "0", *flags]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
         self.link, self.lines = None, []
         for line in self.process.stderr:
@@ -162,6 +163,28 @@ def table(rows: list) -> None:
         print(f"| {name.ljust(width)} | {value} |")
 
 
+def measure_start(options) -> int:
+    """From the start of the program to the first picture, and to the whole list."""
+    place = pathlib.Path(tempfile.mkdtemp(dir=options.place))
+    try:
+        folder, tiles = make_tiles(place, options.tiles), place / "tiles of parquet"
+        subprocess.run([PROGRAMS / "labelling-tiles", tiles, "--count", str(options.tiles)], check=True)
+        print("| | page is up | first picture | all listed | memory |")
+        for name, source, order in [("folder", folder, "name"), ("folder, `--order random`", folder, "random"),
+                                    ("`tiles/`", tiles, "name"), ("`tiles/`, `--order random`", tiles, "random")]:
+            labels = place / f"labels {name}".replace("/", "")
+            server = Server(source, labels, free_port(), flags=["--order", order])
+            first = server.started + first_picture(server.link)
+            while not any(line.endswith("pictures\n") for line in server.lines):
+                time.sleep(0.01)
+            listed = time.perf_counter() - server.begun
+            print(f"| {name} | {server.started:.2f} s | {first:.2f} s | {listed:.1f} s | {server.memory():.0f} MB |", flush=True)
+            server.stop()
+        return 0
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
 def measure_load(options) -> int:
     place = pathlib.Path(tempfile.mkdtemp(dir=options.place))
     try:
@@ -214,6 +237,7 @@ def measure_kill(options) -> int:
             time.sleep(chance.uniform(0.05, 0.9))
             server.kill()
             server = Server(tiles, labels, port)
+            first_picture(server.link)
         time.sleep(2)
         client.send_signal(signal.SIGINT)
         client.wait()
@@ -226,9 +250,10 @@ def measure_kill(options) -> int:
             ("answers acknowledged", f"{acknowledged:,}"),
             ("answers lost", lost),
             ("answers refused or stored twice", wrong),
+            ("pictures given to two people at once", given_twice(place / "log")),
             ("verify", verified.stdout.strip() or verified.stderr.strip()),
         ])
-        return lost + wrong + verified.returncode
+        return lost + wrong + given_twice(place / "log") + verified.returncode
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -326,7 +351,7 @@ def measure_powerloss(options) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["load", "kill", "powerloss"])
+    parser.add_argument("what", choices=["start", "load", "kill", "powerloss"])
     parser.add_argument("--tiles", type=int, default=1_000_000)
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--seconds", type=int, default=20)
@@ -334,7 +359,7 @@ def main() -> None:
     parser.add_argument("--losses", type=int, default=20)
     parser.add_argument("--place", type=pathlib.Path, help="where temporary files go")
     options = parser.parse_args()
-    failures = {"load": measure_load, "kill": measure_kill, "powerloss": measure_powerloss}[options.what](options)
+    failures = {"start": measure_start, "load": measure_load, "kill": measure_kill, "powerloss": measure_powerloss}[options.what](options)
     sys.exit(1 if failures else 0)
 
 

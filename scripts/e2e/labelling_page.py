@@ -1,102 +1,27 @@
 #!/usr/bin/env python3
 """Labels in a real browser: keys, buttons, swipes, zoom, grid, undo, looking back, offline, two people, classes,
-the owner's page, a killed server, accessibility, and the time to the next picture. Standard library only.
+surroundings and other dates of a tile, the owner's page, a killed server, and accessibility. Standard library only.
 
-    scripts/e2e/labelling_page.py [--tiles DIR] [--screenshots DIR] [--pace]
+    scripts/e2e/labelling_page.py
 
 Needs chromium and chromedriver; `scripts/setup.sh --test` installs them. Exit code 77 when they are absent.
 """
 
-import argparse
-import json
 import os
 import pathlib
-import random
 import shutil
 import signal
 import sqlite3
-import struct
 import subprocess
-import sys
 import tempfile
 import time
-import zlib
 
 from browser import Browser, needed
+from labelling import PROGRAMS, READY, Server, enter, expect, make_tiles, query
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROGRAMS = ROOT / "target" / "release"
 AXE = ROOT / ".deps" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
-READY = "document.querySelector('.card.top img')?.naturalWidth > 0"
 
-
-def png(color: tuple, side: int = 64) -> bytes:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = b"".join(b"\0" + bytes((c + (x ^ y)) & 255 for x in range(side) for c in color) for y in range(side))
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
-def make_tiles(place: pathlib.Path, count: int, broken: int = 0) -> pathlib.Path:
-    folder = place / "it's $HOME" / "a class"
-    folder.mkdir(parents=True)
-    for i in range(count):
-        (folder / f"tile {i:03}.png").write_bytes(png((20 * i & 255, 90, 255 - (20 * i & 255))))
-    for i in range(broken):
-        (folder / f"zz broken {i}.png").write_bytes(png((1, 2, 3))[:60])
-    return place / "it's $HOME"
-
-
-class Server:
-    def __init__(self, tiles: pathlib.Path, labels: pathlib.Path, *flags: str):
-        command = [PROGRAMS / "swipe-labeler", "serve", tiles, "-o", labels, "--question", "Is there an island?", *flags]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        self.labels, self.link = labels, None
-        for line in self.process.stderr:
-            if line.startswith("open"):
-                self.link = line.split()[1]
-                return
-        sys.exit("the server did not start")
-
-    @property
-    def base(self) -> str:
-        return self.link.split("/?")[0]
-
-    def link_for(self, role: str) -> str:
-        made = subprocess.run([PROGRAMS / "swipe-labeler", "links", "add", self.labels, "--role", role, "--json"],
-                              capture_output=True, text=True, check=True)
-        time.sleep(1.2)  # a server looks once a second
-        return f"{self.base}/?token={json.loads(made.stdout)['token']}"
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-
-def query(labels: pathlib.Path, what: str) -> list:
-    store = sqlite3.connect(f"file:{labels / 'labels.sqlite'}?mode=ro", uri=True)
-    found = store.execute(
-        f"SELECT {what} FROM events e WHERE kind IN ('answer', 'skip') AND NOT EXISTS "
-        "(SELECT 1 FROM events u WHERE u.undoes = e.seq) ORDER BY seq").fetchall()
-    store.close()
-    return [row[0] if len(row) == 1 else row for row in found]
-
-
-def expect(labels: pathlib.Path, wanted: list, what: str = "coalesce(label, kind)") -> None:
-    for _ in range(100):
-        if query(labels, what) == wanted:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"labels are {query(labels, what)}, expected {wanted}")
-
-
-def enter(browser: Browser, name: str, ready: str = READY) -> None:
-    """Answers the question for a name; another port is another page to the browser, which asks again."""
-    browser.wait("document.getElementById('hello')?.open", "the question for a name")
-    browser.run(f"document.getElementById('name').value = '{name}'; document.querySelector('#hello button').click()")
-    browser.wait(ready, "a picture")
 
 
 def judging(server: Server, browser: Browser) -> None:
@@ -277,6 +202,35 @@ def owner(server: Server, browser: Browser) -> None:
     browser.wait(READY, "the page again")
 
 
+def surroundings(place: pathlib.Path) -> None:
+    """Tiles with a place: what lies around them, and the same place at other dates."""
+    tiles = place / "placed"
+    subprocess.run([PROGRAMS / "labelling-tiles", tiles, "--count", "48"], check=True)
+    server = Server(tiles, place / "placed-labels")
+    browser = Browser(1000, 900)
+    try:
+        browser.open(server.link)
+        enter(browser, "Ann")
+        browser.wait("!document.getElementById('around').disabled && !document.getElementById('times').disabled", "the buttons")
+        browser.press("n")
+        browser.wait("document.getElementById('context').open && document.querySelectorAll('.nine img').length > 3", "what is around")
+        browser.wait("[...document.querySelectorAll('.nine img')].every((i) => i.naturalWidth > 0)", "the pictures around")
+        assert browser.run("return document.querySelectorAll('.nine > *').length") == 9
+        accessible(browser, "what is around a tile")
+        browser.run("document.getElementById('context').close()")
+        browser.press("t")
+        browser.wait("document.querySelectorAll('.times img').length === 4", "the other dates")
+        dates = browser.run("return [...document.querySelectorAll('.times figcaption')].map((c) => c.textContent)")
+        assert dates == sorted(dates) and len(set(dates)) == 4, dates
+        assert browser.run("return document.querySelectorAll('.times .here').length") == 1
+        browser.run("document.getElementById('context').close()")
+        browser.press("a")
+        expect(server.labels, ["positive"])
+    finally:
+        browser.close()
+        server.kill()
+
+
 def unreadable(place: pathlib.Path) -> None:
     """To the end: pictures that cannot be shown say so, are skipped and reported."""
     server = Server(make_tiles(place / "unreadable", 3, broken=2), place / "unreadable-labels")
@@ -333,90 +287,11 @@ def accessible(browser: Browser, where: str) -> None:
     print(f"axe, {where}: {len(found)} minor findings {[v[1] for v in found]}" if found else f"axe, {where}: no finding")
 
 
-def pace(server: Server, slow: int = 6) -> None:
-    """From key press to the frame that shows the next picture, on a phone-sized page and a processor slowed
-    down; the browser's own Event Timing, in steps of 8 ms."""
-    browser = Browser(500, 900)
-    try:
-        browser.phone(slow=slow)
-        browser.open(server.link)
-        enter(browser, "Pace")
-        browser.run("window.slow = []; new PerformanceObserver((l) => { for (const e of l.getEntries()) if (e.name === 'keydown') slow.push(e.duration); })"
-                    ".observe({ type: 'event', durationThreshold: 16, buffered: false });"
-                    "window.shift = 0; new PerformanceObserver((l) => { for (const e of l.getEntries()) shift += e.value; }).observe({ type: 'layout-shift', buffered: true })")
-        presses = 40
-        for i in range(presses):
-            browser.wait(READY, "a picture")
-            browser.press("ax"[i % 2])
-            time.sleep(0.15)
-        time.sleep(1)
-        slow_ones = sorted(browser.run("return window.slow"))
-        # What took less than 16 ms is not reported.
-        times = [8] * (presses - len(slow_ones)) + slow_ones
-        print(f"key press to next picture, processor {slow} times slower: median {times[presses // 2]:.0f} ms, "
-              f"p95 {times[presses * 95 // 100]:.0f} ms, max {times[-1]:.0f} ms; layout shift {browser.run('return window.shift'):.4f}")
-    finally:
-        browser.close()
-
-
-def screenshots(server: Server, folder: pathlib.Path) -> None:
-    def ready(browser: Browser, name: str) -> None:
-        browser.open(server.link)
-        enter(browser, name)
-        time.sleep(0.8)
-
-    for name, dark in (("desktop", False), ("desktop-dark", True)):
-        browser = Browser(1100, 860, dark)
-        ready(browser, "Ann")
-        browser.save(folder / f"{name}.png")
-        if not dark:
-            browser.press("g")
-            browser.wait("document.querySelectorAll('#grid .cell img').length > 3", "the grid")
-            browser.click("#grid .cell:nth-child(2)")
-            browser.click("#grid .cell:nth-child(7)")
-            time.sleep(0.8)
-            browser.save(folder / "grid.png")
-            browser.press("g", "?")
-            time.sleep(0.3)
-            browser.save(folder / "help.png")
-            browser.open(server.base + "/owner")
-            time.sleep(1)
-            browser.save(folder / "owner.png")
-        browser.close()
-    browser = Browser(500, 900, True)
-    browser.phone()
-    ready(browser, "Bob")
-    browser.save(folder / "phone.png")
-    x, y = browser.middle(".card.top")
-    held = [{"type": "pointerMove", "x": x, "y": y, "duration": 0}, {"type": "pointerDown", "button": 0},
-            {"type": "pointerMove", "x": x + 90, "y": y - 10, "duration": 200}]
-    browser.call("POST", "/actions", {"actions": [{"type": "pointer", "id": "f", "parameters": {"pointerType": "touch"}, "actions": held}]})
-    browser.save(folder / "phone-swipe.png")
-    browser.call("DELETE", "/actions")
-    browser.press("g")
-    time.sleep(1)
-    browser.save(folder / "phone-grid.png")
-    browser.close()
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--tiles", type=pathlib.Path, help="pictures for the screenshots")
-    parser.add_argument("--screenshots", type=pathlib.Path)
-    parser.add_argument("--pace", action="store_true", help="only measure the time to the next picture")
-    options = parser.parse_args()
     needed()
     place = pathlib.Path(tempfile.mkdtemp())
     servers, browser = [], None
     try:
-        if options.screenshots or options.pace:
-            tiles = options.tiles or make_tiles(place, 200)
-            servers.append(Server(tiles, place / "labels", "--order", "random", "--seed", str(random.Random(4).randrange(99))))
-            if options.pace:
-                pace(servers[0])
-            else:
-                screenshots(servers[0], options.screenshots)
-            return
         tiles = make_tiles(place, 120, broken=2)
         server = Server(tiles, place / "labels")
         servers.append(server)
@@ -445,6 +320,7 @@ def main() -> None:
         surprising = [e for e in browser.errors() if not any(part in e for part in expected)]
         assert not surprising, surprising
         classes(place)
+        surroundings(place)
         unreadable(place)
         print("labelling page: keys, buttons, swipes, zoom, grid, undo, offline, two people, classes, owner and restart work in a real browser")
     finally:

@@ -1,12 +1,11 @@
 //! What can be typed.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use curator_cli::{Builtin, Common, Failure, Outcome, Program};
 use curator_core::Context;
-use curator_labeling::{Order, Rule, Settings};
+use curator_labeling::{Order, Rule, Settings, TogetherArgs};
 use curator_web::{Role, WebArgs};
 use serde_json::json;
 
@@ -129,18 +128,8 @@ struct ServeArgs {
     /// while people label
     #[arg(long, value_name = "FILE", conflicts_with = "scores")]
     queue: Option<PathBuf>,
-    /// People who judge each picture, none knowing of the others' answers
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=20))]
-    overlap: u8,
-    /// Share of the pictures that several people judge; the others are judged once
-    #[arg(long, default_value_t = 1.0, value_name = "SHARE")]
-    overlap_share: f64,
-    /// What holds where several people judged: majority, unanimous or latest
-    #[arg(long, default_value = "majority")]
-    consensus: Rule,
-    /// Seconds after which a picture goes to somebody else when its page gives no sign of life
-    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(5..=86_400))]
-    lease: u64,
+    #[command(flatten)]
+    together: TogetherArgs,
     #[command(flatten)]
     web: WebArgs,
 }
@@ -154,13 +143,8 @@ impl ServeArgs {
             _ => Order::Name,
         };
         let settings = Settings {
-            question: self.question,
             classes: self.classes.iter().map(|class| class.trim().to_string()).collect(),
-            overlap: usize::from(self.overlap),
-            overlap_share: self.overlap_share.clamp(0.0, 1.0),
-            rule: self.consensus,
-            lease: Duration::from_secs(self.lease),
-            secret: String::new(),
+            ..self.together.settings(self.question)
         };
         let web = self.web.options(Some(self.output.clone()));
         let (tiles, output, reference) = (self.tiles, self.output, self.reference);

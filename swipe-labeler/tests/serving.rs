@@ -177,6 +177,56 @@ async fn links_are_made_and_revoked_while_the_server_runs_and_outlive_it() {
 }
 
 #[tokio::test]
+async fn a_killed_server_gives_nobody_what_another_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::start(dir.path(), &["--lease", "5"]);
+    let link = server.said("open");
+    let browsers = [Browser::open(&link).await, Browser::open(&link).await];
+    let asks = |browser: &Browser, base: &str, who: &str, n: usize| {
+        let body = format!("{{\"who\":\"{who}\",\"tab\":\"tab-{who}-0\",\"n\":{n}}}");
+        let request = browser.client.post(format!("{base}/api/cards"));
+        let request =
+            request.header("cookie", &browser.cookie).header("content-type", "application/json");
+        let request = request.body(body);
+        async move {
+            let said = request.send().await.unwrap().text().await.unwrap();
+            let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+            let tiles = said["cards"].as_array().unwrap().iter();
+            let mut tiles: Vec<String> =
+                tiles.map(|card| card["tile"].as_str().unwrap().to_string()).collect();
+            tiles.sort();
+            tiles
+        }
+    };
+    let mut base = browsers[0].base.clone();
+    for _ in 0..100 {
+        if asks(&browsers[0], &base, "ann", 2).await.len() == 2 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let first = asks(&browsers[0], &base, "ann", 2).await;
+    assert_eq!(first, ["0.png", "1.png"]);
+    for _ in 0..3 {
+        // As a crash: nothing is said to anybody.
+        server.child.kill().unwrap();
+        server.child.wait().unwrap();
+        server = Server::start(dir.path(), &["--lease", "5"]);
+        base = server.said("open").split("/?").next().unwrap().to_string();
+        server.said("4 pictures");
+        assert_eq!(asks(&browsers[1], &base, "bob", 4).await, ["2.png", "3.png"]);
+        assert_eq!(asks(&browsers[0], &base, "ann", 2).await, first, "hers still");
+    }
+    // Who gives no sign of life loses them all the same.
+    let begun = std::time::Instant::now();
+    while asks(&browsers[1], &base, "bob", 4).await.len() < 4 {
+        assert!(begun.elapsed().as_secs() < 20, "they never come free");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    assert!(begun.elapsed().as_secs() >= 3, "they came free at once");
+}
+
+#[tokio::test]
 async fn an_empty_folder_fills_while_people_wait() {
     let dir = tempfile::tempdir().unwrap();
     let tiles = dir.path().join("tiles");

@@ -48,4 +48,4 @@ pub use projection::Projection;
 pub use raster::Raster;
 pub use runs::Runs;
 pub use tile::{Location, Tile};
-pub use tileset::TileSet;
+pub use tileset::{TileSet, TileSource};

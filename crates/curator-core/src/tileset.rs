@@ -4,38 +4,48 @@
 //! nothing is decoded and nothing but locations is kept in memory: about 24 bytes a tile in records and
 //! windows, the length of its path in a folder. Rows with all their columns are streamed.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+mod source;
 
-use crate::manifest::{self, Input, Manifest};
-use crate::planes::Planes;
-use crate::{Error, Location, Raster, Result, Tile, digest, picture, record, tile};
+use std::path::Path;
+
+use crate::manifest::Input;
+use crate::{Error, Location, Raster, Result, Tile, digest};
+
+pub use source::{SourceKind, TileSource};
 
 /// Tiles that can be listed, streamed and read at random.
 pub struct TileSet {
-    root: PathBuf,
+    source: TileSource,
     input: Input,
-    kind: Kind,
+    places: Vec<Place>,
 }
 
-enum Kind {
-    Folder { files: Vec<String> },
-    Tiles { tables: Vec<PathBuf>, shards: Vec<PathBuf>, places: Vec<Place>, planes: Option<Planes> },
-    Records { shards: Vec<Shard>, frames: Vec<(u32, u64, u32)> },
-}
-
-/// A bare TFRecord file.
-struct Shard {
-    /// As it was called.
-    name: String,
-    /// Where it is, plain.
-    path: PathBuf,
-}
-
-/// Where a tile of a `tiles/` directory is; 24 bytes.
-enum Place {
-    Record { shard: u32, length: u32, offset: u64 },
-    Window { scene: u32, x: u32, y: u32, width: u32, height: u32 },
+/// A [`Location`] in 24 bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A record of a shard.
+    Record {
+        /// Index into the list of shards.
+        shard: u32,
+        /// Bytes of the frame.
+        length: u32,
+        /// Byte offset of the frame.
+        offset: u64,
+    },
+    /// A window of a scene, in pixels.
+    Window {
+        /// Index into the list of planes.
+        scene: u32,
+        /// Left edge.
+        x: u32,
+        /// Upper edge.
+        y: u32,
+        /// Columns.
+        width: u32,
+        /// Rows.
+        height: u32,
+    },
+    /// A file, relative to the root.
     File(Box<str>),
 }
 
@@ -63,155 +73,63 @@ impl From<&Place> for Location {
     }
 }
 
-/// File name endings that are taken for images.
-const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "tif", "tiff"];
-
-/// Largest size that a compressed file of records may unpack to.
-const MAX_UNPACKED: u64 = 1 << 40;
-
 impl TileSet {
-    /// Opens a directory or file as tiles, whichever kind it is.
+    /// Opens a directory or file as tiles, whichever kind it is, and lists it.
     ///
     /// # Errors
-    /// [`Error::Missing`], [`Error::Empty`], and those of [`Manifest::open`].
+    /// [`Error::Missing`], [`Error::Empty`], and those of [`Manifest::open`](crate::manifest::Manifest::open).
     pub fn open(path: &Path) -> Result<Self> {
-        if !path.exists() {
-            return Err(Error::Missing { path: path.into() });
-        }
-        if Manifest::exists(path) {
-            return Self::open_tiles(path);
-        }
-        let records = record_files(path)?;
-        if records.is_empty() { Self::open_folder(path) } else { Self::open_records(path, records) }
-    }
-
-    /// A `curator.tiles` directory.
-    fn open_tiles(root: &Path) -> Result<Self> {
-        let manifest = Manifest::open(root, manifest::TILES)?;
-        let of_kind = |beginning: &str, ending: &str| -> Result<Vec<PathBuf>> {
-            let parts = manifest.parts.iter().map(|part| &part.path);
-            let parts = parts.filter(|path| path.starts_with(beginning) && path.ends_with(ending));
-            parts.map(|path| manifest::part_path(root, path)).collect()
-        };
-        let (shards, tables) = (of_kind("", ".tfrecord")?, of_kind("tiles-", ".parquet")?);
-        for part in manifest.parts.iter().filter(|part| part.path.starts_with("tiles-")) {
-            let path = manifest::part_path(root, &part.path)?;
-            let found = digest::of_file(&path)?;
-            if found != part.digest && !part.digest.is_empty() {
-                return Err(Error::damaged(
-                    &path,
-                    format!("a table of digest {}", part.digest),
-                    found,
-                ));
-            }
-        }
+        let source = TileSource::open(path)?;
         let mut places: Vec<Place> = Vec::new();
-        let mut planes: Option<Planes> = None;
-        for table in &tables {
-            for row in tile::read(table)? {
-                let location = row?.location;
-                let known = match location {
-                    Location::Record { shard, .. } => (shard as usize) < shards.len(),
-                    Location::File(_) => true,
-                    Location::Window { scene, .. } => {
-                        let planes = match &mut planes {
-                            Some(planes) => planes,
-                            none => none.insert(Planes::open(root)?),
-                        };
-                        (scene as usize) < planes.len()
-                    }
-                };
-                if !known {
-                    let expected = "records of known shards and windows of known planes";
-                    return Err(Error::damaged(table, expected, format!("{location:?}")));
+        let (format, digest) = match source.kind() {
+            SourceKind::Folder => {
+                let mut listing = Vec::new();
+                for found in source::walk(path) {
+                    let (relative, entry) = found?;
+                    let metadata =
+                        entry.metadata().map_err(|e| Error::io("read", entry.path())(e.into()))?;
+                    listing.push(source::stamp(&relative, &metadata));
+                    places.push(Place::File(relative.into()));
                 }
-                places.push(location.into());
+                ("folder".into(), digest::of_bytes(listing.join("\n").as_bytes()))
             }
-        }
+            SourceKind::Tiles => {
+                for row in source.rows() {
+                    places.push(row?.location.into());
+                }
+                (crate::manifest::TILES.name.into(), source.digest())
+            }
+            SourceKind::Records => {
+                for location in source.locations() {
+                    places.push(location?.into());
+                }
+                ("records".into(), source.digest())
+            }
+        };
         if places.is_empty() {
-            return Err(Error::Empty { path: root.into() });
+            return Err(Error::Empty { path: path.into() });
         }
         places.shrink_to_fit();
-        let input = manifest.as_input(root);
-        let kind = Kind::Tiles { tables, shards, places, planes };
-        Ok(Self { root: root.into(), input, kind })
-    }
-
-    /// Bare TFRecord files, of any writer. Compressed ones are unpacked beside the system's temporary files.
-    /// A damaged record is listed, and is an error when it is read.
-    fn open_records(root: &Path, files: Vec<PathBuf>) -> Result<Self> {
-        let mut frames = Vec::new();
-        let mut shards = Vec::with_capacity(files.len());
-        let mut listing = Vec::new();
-        for (number, file) in files.into_iter().enumerate() {
-            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let metadata = file.metadata().map_err(Error::io("read", &file))?;
-            let stamp = stamp(&name, &metadata);
-            let path = if is_gzip(&file)? { unpack(&file, &stamp)? } else { file };
-            let found = record::scan(&path)?;
-            frames.extend(found.iter().map(|&(offset, length)| (number as u32, offset, length)));
-            listing.push(stamp);
-            shards.push(Shard { name, path });
-        }
-        if frames.is_empty() {
-            return Err(Error::Empty { path: root.into() });
-        }
-        let input = Input {
-            format: "records".into(),
-            path: root.display().to_string(),
-            digest: digest::of_bytes(listing.join("\n").as_bytes()),
-        };
-        Ok(Self { root: root.into(), input, kind: Kind::Records { shards, frames } })
-    }
-
-    fn open_folder(root: &Path) -> Result<Self> {
-        let mut files = Vec::new();
-        let mut listing = Vec::new();
-        for entry in walkdir::WalkDir::new(root).follow_links(true).sort_by_file_name() {
-            let entry = entry.map_err(|e| {
-                let path = e.path().unwrap_or(root).to_path_buf();
-                Error::io("read", path)(e.into())
-            })?;
-            let Some(relative) = image_path(root, entry.path()) else { continue };
-            let metadata =
-                entry.metadata().map_err(|e| Error::io("read", entry.path())(e.into()))?;
-            if !metadata.is_file() {
-                continue;
-            }
-            listing.push(stamp(&relative, &metadata));
-            files.push(relative);
-        }
-        if files.is_empty() {
-            return Err(Error::Empty { path: root.into() });
-        }
-        let input = Input {
-            format: "folder".into(),
-            path: root.display().to_string(),
-            digest: digest::of_bytes(listing.join("\n").as_bytes()),
-        };
-        Ok(Self { root: root.into(), input, kind: Kind::Folder { files } })
+        let input = Input { format, path: path.display().to_string(), digest };
+        Ok(Self { source, input, places })
     }
 
     /// Number of tiles.
     #[must_use]
     pub fn len(&self) -> usize {
-        match &self.kind {
-            Kind::Folder { files } => files.len(),
-            Kind::Tiles { places, .. } => places.len(),
-            Kind::Records { frames, .. } => frames.len(),
-        }
+        self.places.len()
     }
 
     /// Whether there are none. An opened set has at least one.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.places.is_empty()
     }
 
     /// The directory, as given.
     #[must_use]
     pub fn root(&self) -> &Path {
-        &self.root
+        self.source.root()
     }
 
     /// The set as an input of the next stage's manifest.
@@ -223,28 +141,11 @@ impl TileSet {
     /// Streams all rows in order; the position in the stream is the tile's index. A damaged bare record is a
     /// row of which only the place is known.
     pub fn rows(&self) -> Box<dyn Iterator<Item = Result<Tile>> + Send + '_> {
-        match &self.kind {
-            Kind::Folder { files } => {
-                Box::new(files.iter().map(|f| Ok(Tile::of_file(f.clone(), class_of(f)))))
-            }
-            Kind::Tiles { tables, .. } => {
-                Box::new(tables.iter().flat_map(|table| match tile::read(table) {
-                    Ok(rows) => Box::new(rows) as Box<dyn Iterator<Item = Result<Tile>> + Send>,
-                    Err(error) => Box::new(std::iter::once(Err(error))),
-                }))
-            }
-            Kind::Records { shards, frames } => {
-                Box::new(frames.iter().map(|&(number, offset, length)| {
-                    let shard = &shards[number as usize];
-                    let location = Location::Record { shard: number, offset, length };
-                    let id = format!("{}#{offset}", shard.name);
-                    let tile = Tile { location, ..Tile::of_file(id, None) };
-                    let payload = match record::read_at(&shard.path, offset, length) {
-                        Err(Error::Damaged { .. }) => return Ok(tile),
-                        other => other?,
-                    };
-                    record::describe(&shard.path, &payload, tile.clone()).or(Ok(tile))
-                }))
+        match self.source.kind() {
+            SourceKind::Tiles => self.source.rows(),
+            // As they were listed, whatever came since.
+            SourceKind::Folder | SourceKind::Records => {
+                Box::new(self.places.iter().map(|place| self.source.describe(place.into())))
             }
         }
     }
@@ -255,173 +156,42 @@ impl TileSet {
     /// When `index` is not below [`TileSet::len`].
     #[must_use]
     pub fn location(&self, index: usize) -> Location {
-        match &self.kind {
-            Kind::Folder { files } => Location::File(files[index].clone()),
-            Kind::Tiles { places, .. } => (&places[index]).into(),
-            Kind::Records { frames, .. } => {
-                let (shard, offset, length) = frames[index];
-                Location::Record { shard, offset, length }
-            }
-        }
+        (&self.places[index]).into()
     }
 
-    /// The encoded picture (JPEG, PNG or TIFF bytes) at a location of this set. Of a window of a scene it is
-    /// what would have been stored: the served bytes where it is a native tile, else JPEG encoded anew.
+    /// The encoded picture; see [`TileSource::encoded`].
     ///
     /// # Errors
-    /// [`Error::Missing`], [`Error::Io`], [`Error::Damaged`]; for windows [`Error::Image`].
+    /// As there.
     pub fn encoded(&self, location: &Location) -> Result<Vec<u8>> {
-        match (&self.kind, location) {
-            (Kind::Folder { .. } | Kind::Tiles { .. }, Location::File(relative)) => {
-                let path = manifest::part_path(&self.root, relative)?;
-                std::fs::read(&path).map_err(Error::io("read", &path))
-            }
-            (
-                Kind::Tiles { planes: Some(planes), .. },
-                &Location::Window { scene, x, y, width, height },
-            ) => planes.encoded(scene, (x, y, width, height)),
-            (kind, &Location::Record { shard, offset, length }) => {
-                let path = match kind {
-                    Kind::Tiles { shards, .. } => shards.get(shard as usize),
-                    Kind::Records { shards, .. } => shards.get(shard as usize).map(|s| &s.path),
-                    Kind::Folder { .. } => None,
-                };
-                let path = path.ok_or_else(|| self.elsewhere(location))?;
-                record::picture(path, &record::read_at(path, offset, length)?)
-            }
-            _ => Err(self.elsewhere(location)),
-        }
+        self.source.encoded(location)
     }
 
-    /// The decoded picture at a location of this set, 8-bit RGB. Windows of scenes are not encoded on the
-    /// way, and share the native tiles that they lie on.
+    /// The decoded picture at a location of this set, 8-bit RGB; see [`TileSource::decode`].
     ///
     /// # Errors
-    /// As [`TileSet::encoded`], and [`Error::Image`] when it cannot be decoded.
+    /// As there.
     pub fn decode(&self, location: &Location) -> Result<Raster> {
-        match self.window(location) {
-            Some(window) => window,
-            None => Raster::decode(&describe(location), &self.encoded(location)?),
-        }
+        self.source.decode(location, None)
     }
 
     /// As [`TileSet::decode`], at a fraction of the size where the shorter side stays at least `side`
-    /// pixels, as [`picture::decode_for`] does.
+    /// pixels.
     ///
     /// # Errors
     /// As [`TileSet::decode`].
     pub fn decode_for(&self, location: &Location, side: u32) -> Result<Raster> {
-        match self.window(location) {
-            Some(window) => window,
-            None => picture::decode_for(&describe(location), &self.encoded(location)?, side),
-        }
-    }
-
-    /// The pixels at a location, when it is a window of a scene.
-    fn window(&self, location: &Location) -> Option<Result<Raster>> {
-        match (&self.kind, location) {
-            (
-                Kind::Tiles { planes: Some(planes), .. },
-                &Location::Window { scene, x, y, width, height },
-            ) => Some(planes.window(scene, (x, y, width, height))),
-            _ => None,
-        }
-    }
-
-    fn elsewhere(&self, location: &Location) -> Error {
-        Error::damaged(&self.root, "a place in these tiles", format!("{location:?}"))
-    }
-}
-
-/// What tells whether a file is still the same: name, size and modification time.
-fn stamp(name: &str, metadata: &std::fs::Metadata) -> String {
-    let modified = metadata.modified().ok();
-    let modified = modified.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
-    format!("{name}\0{}\0{}", metadata.len(), modified.map_or(0, |d| d.as_nanos()))
-}
-
-/// The TFRecord files of a directory, or the file itself when it is one, sorted.
-fn record_files(path: &Path) -> Result<Vec<PathBuf>> {
-    let is_record = |path: &Path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        name.ends_with(".tfrecord") || name.ends_with(".tfrecord.gz") || name.contains(".tfrecord-")
-    };
-    if path.is_file() {
-        // A file that was named is meant, whatever it is called.
-        return Ok(vec![path.to_path_buf()]);
-    }
-    let entries = std::fs::read_dir(path).map_err(Error::io("read", path))?;
-    let mut files: Vec<PathBuf> =
-        entries.flatten().map(|entry| entry.path()).filter(|path| is_record(path)).collect();
-    files.sort();
-    Ok(files)
-}
-
-fn is_gzip(path: &Path) -> Result<bool> {
-    let mut magic = [0; 2];
-    let mut file = std::fs::File::open(path).map_err(Error::io("read", path))?;
-    let n = file.read(&mut magic).map_err(Error::io("read", path))?;
-    Ok(n == 2 && magic == [0x1f, 0x8b])
-}
-
-/// Unpacks a compressed file once; random access needs it plain.
-fn unpack(path: &Path, stamp: &str) -> Result<PathBuf> {
-    let whole = path.canonicalize().map_err(Error::io("read", path))?;
-    let digest = digest::of_parts(&[whole.as_os_str().as_encoded_bytes(), stamp.as_bytes()]);
-    let target = std::env::temp_dir().join(format!("curator-{}.tfrecord", &digest[..32]));
-    if !target.is_file() {
-        let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
-        let mut plain = flate2::read::MultiGzDecoder::new(file).take(MAX_UNPACKED);
-        let mut damage = None;
-        crate::atomic::write_with(&target, |file| {
-            let mut block = vec![0; 1 << 18];
-            loop {
-                match plain.read(&mut block) {
-                    Ok(0) => return Ok(()),
-                    Ok(n) => std::io::Write::write_all(file, &block[..n])?,
-                    Err(error) => {
-                        damage = Some(Error::damaged(path, "a whole GZIP file", &error));
-                        return Err(error);
-                    }
-                }
-            }
-        })
-        .map_err(|error| damage.unwrap_or(error))?;
-    }
-    Ok(target)
-}
-
-/// The path of an image file relative to the root, with `/`; `None` for everything else, hidden files
-/// and folders, and names that are not UTF-8.
-fn image_path(root: &Path, path: &Path) -> Option<String> {
-    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
-    if !EXTENSIONS.contains(&extension.as_str()) {
-        return None;
-    }
-    let parts: Option<Vec<&str>> =
-        path.strip_prefix(root).ok()?.components().map(|c| c.as_os_str().to_str()).collect();
-    let parts = parts?;
-    (!parts.iter().any(|part| part.starts_with('.'))).then(|| parts.join("/"))
-}
-
-/// The class of an image is its immediate parent folder; images at the top have none.
-fn class_of(relative: &str) -> Option<String> {
-    relative.rsplit('/').nth(1).map(str::to_string)
-}
-
-fn describe(location: &Location) -> String {
-    match location {
-        Location::File(path) => path.clone(),
-        Location::Record { shard, offset, .. } => format!("shard {shard}, offset {offset}"),
-        Location::Window { scene, x, y, width, height } => {
-            format!("plane {scene}, window {x}_{y}_{width}x{height}")
-        }
+        self.source.decode(location, Some(side))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
+    use crate::manifest::{self, Manifest};
+    use crate::{record, tile};
 
     #[test]
     fn a_folder_is_listed_in_order_with_classes_and_odd_names() {

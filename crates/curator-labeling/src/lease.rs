@@ -1,4 +1,7 @@
 //! Leases: who has which picture before them, and until when. Times are passed in; nothing here waits.
+//!
+//! A lease is also in the store, so that it holds over a restart. There it ends later than here, by half its
+//! length: signs of life then need to be written down only now and then.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -18,14 +21,16 @@ pub(crate) struct Holder {
 struct Lease<T> {
     holder: Holder,
     until: Instant,
+    /// When it ends by the store; `None` before it is there.
+    kept: Option<Instant>,
     what: T,
 }
 
-/// The leases of a session. `T` is kept with each.
+/// The leases of a session, by the hash of the tile's id. `T` is kept with each.
 pub(crate) struct Leases<T> {
     length: Duration,
-    by_row: HashMap<u32, Lease<T>>,
-    by_client: HashMap<String, BTreeSet<u32>>,
+    by_tile: HashMap<u64, Lease<T>>,
+    by_client: HashMap<String, BTreeSet<u64>>,
     swept: Option<Instant>,
 }
 
@@ -33,84 +38,110 @@ impl<T: Clone> Leases<T> {
     /// Leases that end after `length` without a sign of life.
     #[must_use]
     pub(crate) fn new(length: Duration) -> Self {
-        Self { length, by_row: HashMap::new(), by_client: HashMap::new(), swept: None }
+        Self { length, by_tile: HashMap::new(), by_client: HashMap::new(), swept: None }
     }
 
-    /// Who has a row now.
+    /// Who has a tile now.
     #[must_use]
-    pub(crate) fn holder(&self, row: u32, now: Instant) -> Option<&Holder> {
-        self.by_row.get(&row).filter(|lease| lease.until > now).map(|lease| &lease.holder)
+    pub(crate) fn holder(&self, tile: u64, now: Instant) -> Option<&Holder> {
+        self.by_tile.get(&tile).filter(|lease| lease.until > now).map(|lease| &lease.holder)
     }
 
-    /// What is kept with a row's lease, when a browser has it.
+    /// What is kept with a tile's lease, when a browser has it.
     #[must_use]
-    pub(crate) fn kept(&self, row: u32, client: &str) -> Option<&T> {
-        self.by_row.get(&row).filter(|lease| lease.holder.client == client).map(|l| &l.what)
+    pub(crate) fn kept(&self, tile: u64, client: &str) -> Option<&T> {
+        self.by_tile.get(&tile).filter(|lease| lease.holder.client == client).map(|l| &l.what)
     }
 
-    /// Gives a row to somebody; whether it was free, or theirs, and they may have more.
-    pub(crate) fn claim(&mut self, row: u32, holder: &Holder, what: T, now: Instant) -> bool {
-        if self.holder(row, now).is_some_and(|other| other != holder) {
+    /// Gives a tile to somebody; whether it was free, or theirs, and they may have more.
+    pub(crate) fn claim(&mut self, tile: u64, holder: &Holder, what: T, now: Instant) -> bool {
+        if self.holder(tile, now).is_some_and(|other| other != holder) {
             return false;
         }
-        self.remove(row);
+        self.remove(tile);
         let held = self.by_client.entry(holder.client.clone()).or_default();
         if held.len() >= MOST_HELD {
             return false;
         }
-        held.insert(row);
+        held.insert(tile);
         let until = now + self.length;
-        self.by_row.insert(row, Lease { holder: holder.clone(), until, what });
+        self.by_tile.insert(tile, Lease { holder: holder.clone(), until, kept: None, what });
         true
     }
 
-    /// The rows of a holder, renewed.
-    pub(crate) fn renew(&mut self, holder: &Holder, now: Instant) -> Vec<(u32, T)> {
+    /// Takes up a lease of an earlier run.
+    pub(crate) fn restore(&mut self, tile: u64, holder: Holder, what: T, until: Instant) {
+        self.by_client.entry(holder.client.clone()).or_default().insert(tile);
+        self.by_tile.insert(tile, Lease { holder, until, kept: Some(until), what });
+    }
+
+    /// The tiles of a holder, renewed.
+    pub(crate) fn renew(&mut self, holder: &Holder, now: Instant) -> Vec<(u64, T)> {
         self.sweep(now);
         let until = now + self.length;
-        let rows = self.by_client.get(&holder.client).into_iter().flatten();
-        rows.filter_map(|row| {
-            let lease = self.by_row.get_mut(row)?;
-            (lease.holder == *holder && lease.until > now).then(|| {
-                lease.until = until;
-                (*row, lease.what.clone())
+        let tiles = self.by_client.get(&holder.client).into_iter().flatten();
+        tiles
+            .filter_map(|tile| {
+                let lease = self.by_tile.get_mut(tile)?;
+                (lease.holder == *holder && lease.until > now).then(|| {
+                    lease.until = until;
+                    (*tile, lease.what.clone())
+                })
             })
-        })
-        .collect()
+            .collect()
     }
 
-    /// Ends a browser's lease of a row.
-    pub(crate) fn release(&mut self, row: u32, client: &str) {
-        if self.kept(row, client).is_some() {
-            self.remove(row);
-        }
-    }
-
-    /// Ends all leases of a holder: the tab was closed.
-    pub(crate) fn release_all(&mut self, holder: &Holder) {
-        let rows: Vec<u32> =
-            self.by_client.get(&holder.client).into_iter().flatten().copied().collect();
-        for row in rows {
-            if self.by_row.get(&row).is_some_and(|lease| lease.holder == *holder) {
-                self.remove(row);
+    /// The leases of a holder that the store does not know, or as ending too early; with the end that it is
+    /// to know.
+    pub(crate) fn to_keep(&mut self, holder: &Holder) -> Vec<(T, Instant)> {
+        let mut early = Vec::new();
+        for tile in self.by_client.get(&holder.client).into_iter().flatten() {
+            let Some(lease) = self.by_tile.get_mut(tile) else { continue };
+            if lease.holder == *holder && lease.kept.is_none_or(|kept| kept < lease.until) {
+                let end = lease.until + self.length / 2;
+                lease.kept = Some(end);
+                early.push((lease.what.clone(), end));
             }
         }
+        early
+    }
+
+    /// Ends a browser's lease of a tile.
+    pub(crate) fn release(&mut self, tile: u64, client: &str) {
+        if self.kept(tile, client).is_some() {
+            self.remove(tile);
+        }
+    }
+
+    /// Ends all leases of a holder, and hands over what was kept with them: the tab was closed.
+    pub(crate) fn release_all(&mut self, holder: &Holder) -> Vec<T> {
+        let tiles: Vec<u64> =
+            self.by_client.get(&holder.client).into_iter().flatten().copied().collect();
+        let theirs = |lease: &Lease<T>| lease.holder == *holder;
+        tiles
+            .into_iter()
+            .filter(|tile| self.by_tile.get(tile).is_some_and(theirs))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .filter_map(|tile| self.remove(tile))
+            .collect()
     }
 
     /// Number of leases, ended ones that were not swept yet among them.
     #[must_use]
     pub(crate) fn len(&self) -> usize {
-        self.by_row.len()
+        self.by_tile.len()
     }
 
-    fn remove(&mut self, row: u32) {
-        let Some(lease) = self.by_row.remove(&row) else { return };
-        if let Some(rows) = self.by_client.get_mut(&lease.holder.client) {
-            rows.remove(&row);
-            if rows.is_empty() {
+    fn remove(&mut self, tile: u64) -> Option<T> {
+        let lease = self.by_tile.remove(&tile)?;
+        if let Some(tiles) = self.by_client.get_mut(&lease.holder.client) {
+            tiles.remove(&tile);
+            if tiles.is_empty() {
                 self.by_client.remove(&lease.holder.client);
             }
         }
+        Some(lease.what)
     }
 
     /// Forgets ended leases, now and then.
@@ -121,10 +152,10 @@ impl<T: Clone> Leases<T> {
             return;
         }
         self.swept = Some(now);
-        let ended: Vec<u32> =
-            self.by_row.iter().filter(|(_, l)| l.until <= now).map(|(&row, _)| row).collect();
-        for row in ended {
-            self.remove(row);
+        let ended: Vec<u64> =
+            self.by_tile.iter().filter(|(_, l)| l.until <= now).map(|(&tile, _)| tile).collect();
+        for tile in ended {
+            self.remove(tile);
         }
     }
 }
@@ -140,15 +171,15 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Step {
-        Claim(u32, u8, u8),
+        Claim(u64, u8, u8),
         Renew(u8, u8),
-        Release(u32, u8),
+        Release(u64, u8),
         ReleaseAll(u8, u8),
         Wait(u64),
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        let (row, client, tab) = (0..6_u32, 0..3_u8, 0..2_u8);
+        let (row, client, tab) = (0..6_u64, 0..3_u8, 0..2_u8);
         prop_oneof![
             (row.clone(), client.clone(), tab.clone()).prop_map(|(r, c, t)| Step::Claim(r, c, t)),
             (client.clone(), tab.clone()).prop_map(|(c, t)| Step::Renew(c, t)),
@@ -165,7 +196,7 @@ mod tests {
             let begin = Instant::now();
             let mut now = begin;
             let mut leases = Leases::new(Duration::from_secs(60));
-            let mut list: Vec<(u32, Holder, Instant)> = Vec::new();
+            let mut list: Vec<(u64, Holder, Instant)> = Vec::new();
             for step in steps {
                 match step {
                     Step::Claim(row, c, t) => {
@@ -205,6 +236,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_store_knows_of_an_end_that_is_not_too_early_and_hears_of_it_now_and_then() {
+        let (mut leases, begin) = (Leases::new(Duration::from_secs(60)), Instant::now());
+        let who = holder(0, 0);
+        leases.claim(7, &who, (), begin);
+        let mut kept = leases.to_keep(&who)[0].1;
+        let mut written = 1;
+        for second in 1..=600 {
+            leases.renew(&who, begin + Duration::from_secs(second));
+            if let Some((_, end)) = leases.to_keep(&who).pop() {
+                (kept, written) = (end, written + 1);
+            }
+            assert!(kept >= leases.by_tile[&7].until);
+        }
+        assert_eq!(written, 20, "once in half a length");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! the HTTP routes and the page. `swipe-labeler` gives it a [`Queue`], `active-labeler` a deck that learns.
 
 mod agreement;
+mod args;
 mod consensus;
 mod deck;
 mod error;
@@ -16,6 +17,7 @@ mod session;
 mod store;
 
 pub use agreement::{Agreement, Pair};
+pub use args::TogetherArgs;
 pub use consensus::{Rule, Verdict};
 pub use curator_core::dataset::Label;
 pub use deck::{Answer, Around, Deck, Free, Panel, Pick, encoded, hash};

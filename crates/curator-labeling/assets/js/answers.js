@@ -33,7 +33,6 @@ export function judge(label, className = '') {
   const answer = give(card, label, { className });
   say(`${nameOf(answer)}. ${hand.length ? '' : 'No more pictures at the moment.'}`);
   emit('judged', answer, card);
-  startClock();
 }
 
 // Takes back an answer, the newest when none is named; its picture is on top again.

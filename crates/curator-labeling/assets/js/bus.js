@@ -12,10 +12,19 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+// Work for after the next frame: what a key press shows comes first. Pages that are not seen have no frames.
+export function afterPaint(work) {
+  let done = false;
+  const once = () => { if (!done) { done = true; work(); } };
+  requestAnimationFrame(() => setTimeout(once));
+  setTimeout(once, 120);
+}
+
 // Said to a screen reader.
+let said = '';
 export function say(text) {
-  $('announce').textContent = '';
-  requestAnimationFrame(() => { $('announce').textContent = text; });
+  if (!said) afterPaint(() => { $('announce').textContent = ''; setTimeout(() => { $('announce').textContent = said; said = ''; }, 30); });
+  said = text;
 }
 
 export const dialogOpen = () => Boolean(document.querySelector('dialog[open]'));

@@ -3,7 +3,7 @@ import { $, make } from './bus.js';
 
 export const choices = { classes: [] };
 
-export const labelFor = (direction) => ({ right: choices.classes.length ? 'yes' : 'yes', left: choices.classes.length ? 'none' : 'no', down: 'unsure', up: 'flag' }[direction]);
+export const labelFor = (direction) => ({ right: 'yes', left: choices.classes.length ? 'none' : 'no', down: 'unsure', up: 'flag' }[direction]);
 
 // The buttons under the picture.
 export function buttons(classes, answer) {

@@ -15,13 +15,15 @@ async function around(card) {
 // Whether there is anything to show is asked only for pictures that have a place.
 export async function look(card) {
   known = null;
-  $('around').hidden = $('times').hidden = true;
+  // Tiles of one set all have a place, or none has: the buttons stay where they are.
+  $('around').hidden = $('times').hidden = !card?.place;
+  $('around').disabled = $('times').disabled = true;
   if (!card?.place) return;
   const found = await around(card).catch(() => null);
   if (!found || card !== hand[0]) return;
   known = found;
-  $('around').hidden = !found.places.some(Boolean);
-  $('times').hidden = found.times.length < 2;
+  $('around').disabled = !found.places.some(Boolean);
+  $('times').disabled = found.times.length < 2;
 }
 
 export function showAround() {

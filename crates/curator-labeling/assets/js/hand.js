@@ -1,7 +1,7 @@
 // The pictures in hand: the next ones are fetched and decoded before they are needed.
 import { post, pictureUrl } from './net.js';
 import { pending, waiting, failure } from './outbox.js';
-import { emit } from './bus.js';
+import { emit, afterPaint } from './bus.js';
 
 const AHEAD = 8;
 export const hand = []; // The first is the one that is judged.
@@ -47,7 +47,7 @@ export async function refill() {
 
 export function take() {
   const card = hand.shift();
-  refill();
+  afterPaint(refill);
   return card;
 }
 

@@ -106,7 +106,7 @@ async function finish() {
 
 async function start() {
   const session = await progress.refresh();
-  if (!session) return void setTimeout(start, 2000);
+  if (!session) { document.body.classList.remove('starting'); return void setTimeout(start, 2000); }
   $('question').textContent = session.question;
   document.title = session.question;
   buttons(session.classes, answer);
@@ -116,6 +116,7 @@ async function start() {
     $('reference-button').hidden = false;
   }
   if (session.role === 'viewer') { location.replace('/owner'); return; }
+  document.body.classList.remove('starting');
   send();
   refill();
 }

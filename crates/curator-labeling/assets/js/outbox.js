@@ -2,7 +2,7 @@
 // another, until the server has it on its disk. Sent in the background, together, and again after a failure;
 // the server counts each key once.
 import { post } from './net.js';
-import { emit } from './bus.js';
+import { emit, afterPaint } from './bus.js';
 
 const PREFIX = 'curator-answer-';
 const TOGETHER = 100;
@@ -22,7 +22,7 @@ export function waiting() {
 
 export function put(answer) {
   localStorage.setItem(PREFIX + answer.key, JSON.stringify({ ...answer, at: Date.now() }));
-  send();
+  afterPaint(send);
 }
 
 // Takes an answer back before it was sent; whether it was still here.

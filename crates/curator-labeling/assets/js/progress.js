@@ -2,7 +2,7 @@
 import { get, me } from './net.js';
 import { pending, failure } from './outbox.js';
 import { hand } from './hand.js';
-import { $, on, make } from './bus.js';
+import { $, on, make, afterPaint } from './bus.js';
 
 const state = { session: null, times: [], streak: 0, trouble: null };
 export const session = () => state.session;
@@ -26,6 +26,13 @@ function pace() {
   while (state.times.length && state.times[0] < now - 120000) state.times.shift();
   const minutes = (now - state.times[0]) / 60000;
   return state.times.length > 4 ? Math.round(state.times.length / Math.max(minutes, 1 / 6)) : 0;
+}
+
+let due = false;
+function paintSoon() {
+  if (due) return;
+  due = true;
+  afterPaint(() => { due = false; paint(); });
 }
 
 function paint() {
@@ -75,7 +82,7 @@ function count(answer, by) {
 }
 
 export function start() {
-  on('given', (answer) => { state.times.push(performance.now()); state.streak += 1; count(answer, 1); paint(); });
+  on('given', (answer) => { state.times.push(performance.now()); state.streak += 1; count(answer, 1); paintSoon(); });
   on('taken', (answer) => { state.streak = 0; state.times.pop(); if (answer) count(answer, -1); paint(); });
   on('stored', soon);
   on('connection', (error) => { state.trouble = error; paint(); });

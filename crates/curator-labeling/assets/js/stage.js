@@ -1,16 +1,18 @@
 // One picture at a time. The next cards lie under it, painted already: answering only lets the upper one go.
 import { hand, setSize, load } from './hand.js';
 import { judge, startClock } from './answers.js';
-import { $, on, emit, make } from './bus.js';
+import { $, on, emit, make, afterPaint } from './bus.js';
 import * as zoom from './zoom.js';
 import { swipe, reading } from './swipe.js';
 import { labelFor } from './choices.js';
 
 const SHOWN = 3;
+const calm = matchMedia('(prefers-reduced-motion: reduce)');
 const stage = $('stage');
 const cards = new Map(); // tile → article
 let leaving = null; // how the next card leaves: direction and speed
 let gesture = null;
+let onTop = null;
 
 export const top = () => cards.get(hand[0]?.tile);
 export const picture = () => top()?.querySelector('img');
@@ -39,9 +41,18 @@ function broken(card, element = cards.get(card.tile)) {
   if (card === hand[0]) emit('shown', card);
 }
 
-// Puts the cards in hand onto the stage; those that stay are not touched.
+// Puts the cards in hand onto the stage; those that stay are only moved.
 export function paint() {
-  const visible = hand.slice(0, SHOWN);
+  place(hand.slice(0, SHOWN));
+}
+
+// As paint, but nothing new is made: the next card is there already and comes up in this very frame.
+function lift() {
+  place(hand.slice(0, SHOWN).filter((card, depth) => depth === 0 || cards.has(card.tile)));
+  afterPaint(paint);
+}
+
+function place(visible) {
   const keep = new Set(visible.map((card) => card.tile));
   for (const [tile, element] of cards) {
     if (!keep.has(tile)) { cards.delete(tile); if (!element.classList.contains('gone')) element.remove(); }
@@ -57,14 +68,14 @@ export function paint() {
     element.inert = depth > 0;
     element.ariaHidden = depth > 0 ? 'true' : null;
     element.classList.toggle('flagged', Boolean(card.flag));
-    if (depth === 0 && element !== paint.top) {
+    if (depth === 0 && element !== onTop) {
       card.image.alt = `Picture to judge: ${card.tile}`;
       zoom.reset(card.image);
       startClock();
       emit('shown', card);
     }
   });
-  paint.top = top();
+  onTop = top();
   if (!visible.length) emit('empty');
 }
 
@@ -79,13 +90,13 @@ function leave(card, direction) {
   const aim = { right: [far, dy * 2 + 40], left: [-far, dy * 2 + 40], down: [dx * 2, far], up: [dx * 2, -far] }[direction] || [0, far];
   const quick = Math.hypot(...speed);
   element.classList.replace('top', 'gone');
-  element.style.transition = 'none';
   element.style.zIndex = 9;
-  element.getBoundingClientRect();
-  element.style.transition = '';
-  element.style.setProperty('--time', `${Math.round(Math.min(320, Math.max(140, far / Math.max(quick, 3.2))))}ms`);
-  element.style.transform = `translate(${aim[0]}px, ${aim[1]}px) rotate(${Math.sign(aim[0]) * 16}deg)`;
-  setTimeout(() => element.remove(), 340);
+  const from = element.style.transform || 'none';
+  const to = `translate(${aim[0]}px, ${aim[1]}px) rotate(${Math.sign(aim[0]) * 16}deg)`;
+  const duration = calm.matches ? 1 : Math.round(Math.min(320, Math.max(140, far / Math.max(quick, 3.2))));
+  // Of these two the compositor takes care: no layout, and nothing is painted anew.
+  const going = element.animate({ transform: [from, to], opacity: [1, 1, 0] }, { duration, easing: 'cubic-bezier(.3, .1, .6, 1)', fill: 'forwards' });
+  going.onfinish = going.oncancel = () => element.remove();
 }
 
 function stamps(element, dx, dy) {
@@ -119,7 +130,7 @@ export function start(act) {
   measure();
   on('hand', paint);
   on('broken', (card) => broken(card));
-  on('judged', (answer, card) => { leave(card, directionOf(answer)); paint(); });
+  on('judged', (answer, card) => { leave(card, directionOf(answer)); lift(); });
   on('taken', () => { paint(); const element = top(); element?.classList.add('back'); setTimeout(() => element?.classList.remove('back'), 300); });
 }
 

@@ -93,7 +93,7 @@ impl Session {
                     Recorded::Conflict => Err(Error::KeyTaken),
                 });
                 // Held until it is on the disk: nobody else got it meanwhile.
-                state.leases.release(row, &asker.client);
+                state.leases.release(tile, &asker.client);
             }
         }
         answers.iter().for_each(|answer| self.deck.answered(answer));
@@ -119,13 +119,16 @@ impl Session {
         if !expected {
             return Err(Error::UnknownClass { class: given.class });
         }
-        let kept = self.state().leases.kept(row, &asker.client).cloned();
+        let kept = self.state().leases.kept(hash(&given.tile), &asker.client).cloned();
         let (tile, reason) = match kept {
-            Some(Question { tile, reason, .. }) => (tile, reason),
+            Some(Question { tile: Some(tile), reason, .. }) => (tile, reason),
             // The lease is over, or the server was started anew: the answer is as good as ever.
-            None => {
+            other => {
                 let tile = self.deck.tiles(&[row])?.pop().ok_or(Error::UnknownTile)?;
-                (std::sync::Arc::new(tile), String::new())
+                (
+                    std::sync::Arc::new(tile),
+                    other.map(|question| question.reason).unwrap_or_default(),
+                )
             }
         };
         let reason = if given.kind == Kind::Skip { "unreadable".into() } else { reason };
@@ -175,10 +178,13 @@ impl Session {
         };
         let (Some(row), Some(tile)) = (row, tile) else { return Ok(None) };
         self.deck.answered(&Answer { row, tile_id: event.tile_id, label });
-        let question =
-            Question { tile: std::sync::Arc::new(tile), reason: event.reason, probability: None };
-        let claimed = self.state().leases.claim(row, &asker.holder(), question.clone(), now);
-        Ok(claimed.then(|| self.dealt(asker, question)))
+        let question = Question::of(tile, event.reason, None);
+        let holder = asker.holder();
+        if !self.state().leases.claim(tile_hash, &holder, question.clone(), now) {
+            return Ok(None);
+        }
+        self.keep(&holder, now);
+        Ok(self.dealt(asker, question))
     }
 
     /// The owner decides what holds for a tile, whatever others said. The token is not looked at.

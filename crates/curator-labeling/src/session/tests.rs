@@ -4,7 +4,7 @@ use curator_core::Raster;
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::Kind;
+use crate::store::{Kept, Kind};
 use crate::{Order, Queue};
 
 const TILES: usize = 5;
@@ -180,8 +180,8 @@ proptest! {
                 }
                 Step::Restart => {
                     drop(session);
+                    // Who had what has it still.
                     session = open(dir.path(), overlap);
-                    oracle.held.clear();
                 }
             }
             let (mut answered, mut positive) = (0, 0);
@@ -210,6 +210,26 @@ fn times_never_go_back_unless_the_clock_was_far_off() {
     assert!(session.time(Duration::ZERO) < far.to_string(), "a day back: it was wrong before");
     let ago = session.time(Duration::from_secs(3600));
     assert!(ago < session.time(Duration::ZERO), "given an hour ago without a connection");
+}
+
+#[test]
+fn leases_of_an_earlier_run_end_and_no_clock_makes_them_last() {
+    let kept = |tile: usize, until: i64| Kept {
+        tile_id: format!("{tile}.png"),
+        client: "client 0".into(),
+        tab: "tab 0".into(),
+        reason: String::new(),
+        until: jiff::Timestamp::now().as_millisecond() + until,
+    };
+    let mut leases = Leases::new(Duration::from_secs(60));
+    let far = kept(2, 365 * 86_400_000);
+    Session::restore(&mut leases, vec![kept(0, -1), kept(1, 30_000), far], Duration::from_secs(60));
+    let held = |tile: usize, seconds: u64| {
+        let then = Instant::now() + Duration::from_secs(seconds);
+        leases.holder(hash(&format!("{tile}.png")), then).is_some()
+    };
+    assert_eq!([held(0, 0), held(1, 0), held(2, 0)], [false, true, true]);
+    assert_eq!([held(1, 31), held(2, 31), held(2, 91)], [false, true, false]);
 }
 
 #[test]

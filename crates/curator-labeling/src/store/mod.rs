@@ -5,6 +5,7 @@
 
 mod backup;
 mod event;
+mod leases;
 mod merge;
 mod schema;
 mod verify;
@@ -21,6 +22,7 @@ use crate::consensus::{Rule, Verdict};
 use crate::{Error, Result};
 
 pub use event::{Event, Kind};
+pub(crate) use leases::Kept;
 pub use merge::Merged;
 pub use verify::Verified;
 pub use writer::{Recorded, Writer};

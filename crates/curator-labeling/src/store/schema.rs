@@ -8,7 +8,7 @@ use super::backup;
 use crate::{Error, Result};
 
 /// One step a version; `user_version` counts the steps that were taken. A step is never edited.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     // 1: events that stay.
     "CREATE TABLE IF NOT EXISTS events (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -35,6 +35,14 @@ const STEPS: [&str; 2] = [
     ALTER TABLE events ADD COLUMN client TEXT NOT NULL DEFAULT '';
     CREATE INDEX events_by_undone ON events(undoes) WHERE undoes IS NOT NULL;
     CREATE INDEX events_by_client ON events(client, seq);",
+    // 3: who has which picture, over a restart.
+    "CREATE TABLE leases (
+        tile_id TEXT PRIMARY KEY,
+        client TEXT NOT NULL,
+        tab TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        until INTEGER NOT NULL           -- milliseconds since 1970
+    ) WITHOUT ROWID;",
 ];
 
 /// The newest version this program reads.

@@ -71,7 +71,7 @@ fn the_first_schema_is_migrated_and_a_copy_is_kept() {
     );
     store.append(&[event("9", "b", Label::Positive, "bob")]).unwrap();
     assert!(store.verify().unwrap().problems.is_empty());
-    let copy = dir.path().join("backups/labels-before-schema-2.sqlite");
+    let copy = dir.path().join("backups/labels-before-schema-3.sqlite");
     let copied = Connection::open(copy).unwrap();
     let count: i64 = copied.query_row("SELECT count(*) FROM events", [], |r| r.get(0)).unwrap();
     assert_eq!(count, 3);

@@ -2,13 +2,13 @@
 //! the disk. A thread owns the connection, so nobody waits for a lock while the disk works.
 
 use std::fs::File;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{Event, Store, record, take_back};
+use super::{Event, Kept, Store, leases, record, take_back};
 use crate::{Error, Result};
 
 /// Jobs that share one transaction, at most.
@@ -29,7 +29,16 @@ pub enum Recorded {
 
 enum Job {
     Append(Vec<Event>, oneshot::Sender<Result<Vec<Recorded>>>),
-    Undo { client: String, of: Option<String>, key: String, at: String, done: Undone },
+    Undo {
+        client: String,
+        of: Option<String>,
+        key: String,
+        at: String,
+        done: Undone,
+    },
+    Lease(Vec<Kept>, SyncSender<()>),
+    /// Tiles, and the browser that has them no more.
+    End(Vec<String>, String),
 }
 type Undone = oneshot::Sender<Result<Option<Event>>>;
 
@@ -86,6 +95,19 @@ impl Writer {
         undone.await.map_err(|_| Error::Stopped)?
     }
 
+    /// Writes down leases; they survive a killed server when this returns. A disk that is full does not keep
+    /// anybody from seeing pictures: then they hold for this run only.
+    pub(crate) fn lease(&self, leases: Vec<Kept>) {
+        let (done, written) = sync_channel(1);
+        self.send(Job::Lease(leases, done));
+        let _ = written.recv();
+    }
+
+    /// Ends leases of a browser, soon.
+    pub(crate) fn end(&self, tiles: Vec<String>, client: &str) {
+        self.send(Job::End(tiles, client.into()));
+    }
+
     fn send(&self, job: Job) {
         // A writer that is gone drops the job, and with it the promise: the caller sees `Stopped`.
         if let Some(jobs) = &self.jobs {
@@ -110,12 +132,19 @@ fn write(mut store: Store, queue: &Receiver<Job>) {
             tracing::warn!("no backup of the labels: {error}");
         }
     };
+    let forget = |store: &Store| {
+        if let Err(error) = leases::forget(&store.connection) {
+            tracing::warn!("old leases stay: {error}");
+        }
+    };
+    forget(&store);
     backup(&store);
     while let Ok(first) = queue.recv() {
         let mut group = vec![first];
         group.extend(queue.try_iter().take(GROUP - 1));
         commit(&mut store, group);
         if copied.elapsed() > BACKUP_EVERY {
+            forget(&store);
             backup(&store);
             copied = Instant::now();
         }
@@ -130,8 +159,12 @@ fn commit(store: &mut Store, group: Vec<Job>) {
     match together(store, &group) {
         Ok(outcomes) => answer(group, outcomes),
         Err(error) if group.len() == 1 => {
-            tracing::error!("answers are refused: {error}");
             for job in group {
+                if matches!(job, Job::Lease(..) | Job::End(..)) {
+                    tracing::warn!("leases hold for this run only: {error}");
+                } else {
+                    tracing::error!("answers are refused: {error}");
+                }
                 refuse(job, Error::Refused { reason: error.to_string() });
             }
         }
@@ -145,10 +178,15 @@ fn commit(store: &mut Store, group: Vec<Job>) {
 enum Written {
     Append(Vec<Recorded>),
     Undo(Option<Box<Event>>),
+    Lease,
 }
 
 fn together(store: &mut Store, group: &[Job]) -> Result<Vec<Written>> {
     let sqlite = store.sqlite();
+    // Leases alone do not wait for the disk; the next answer that does takes them with it.
+    let only_leases = group.iter().all(|job| matches!(job, Job::Lease(..) | Job::End(..)));
+    let synchronous = if only_leases { "NORMAL" } else { "FULL" };
+    store.connection.pragma_update(None, "synchronous", synchronous).map_err(&sqlite)?;
     let transaction = store.connection.transaction().map_err(&sqlite)?;
     let mut outcomes = Vec::with_capacity(group.len());
     for job in group {
@@ -161,6 +199,7 @@ fn together(store: &mut Store, group: &[Job]) -> Result<Vec<Written>> {
                         Some((seq, false)) => Recorded::Known(seq),
                         None => Recorded::Conflict,
                     });
+                    leases::end(&transaction, &event.tile_id, &event.client).map_err(&sqlite)?;
                 }
                 Written::Append(recorded)
             }
@@ -169,6 +208,18 @@ fn together(store: &mut Store, group: &[Job]) -> Result<Vec<Written>> {
                     .map_err(&sqlite)?
                     .map(Box::new),
             ),
+            Job::Lease(leases, _) => {
+                for lease in leases {
+                    leases::keep(&transaction, lease).map_err(&sqlite)?;
+                }
+                Written::Lease
+            }
+            Job::End(tiles, client) => {
+                for tile in tiles {
+                    leases::end(&transaction, tile, client).map_err(&sqlite)?;
+                }
+                Written::Lease
+            }
         });
     }
     transaction.commit().map_err(&sqlite)?;
@@ -183,6 +234,7 @@ fn answer(group: Vec<Job>, outcomes: Vec<Written>) {
             (Job::Undo { done, .. }, Written::Undo(event)) => {
                 drop(done.send(Ok(event.map(|event| *event))))
             }
+            (Job::Lease(_, done), _) => drop(done.send(())),
             _ => {}
         }
     }
@@ -192,5 +244,7 @@ fn refuse(job: Job, error: Error) {
     match job {
         Job::Append(_, done) => drop(done.send(Err(error))),
         Job::Undo { done, .. } => drop(done.send(Err(error))),
+        Job::Lease(_, done) => drop(done.send(())),
+        Job::End(..) => {}
     }
 }

@@ -33,6 +33,12 @@ pub enum Error {
     /// A form with pictures was asked for without them.
     #[error("this form has the pictures with it")]
     NeedsTiles,
+    /// A class without a name, or two of the same.
+    #[error("the classes `{classes}` cannot be told apart")]
+    Classes {
+        /// As they were typed.
+        classes: String,
+    },
     /// There is no such link.
     #[error("there is no link `{id}`")]
     NoLink {
@@ -52,6 +58,9 @@ impl Diagnose for Error {
             }
             Self::NotEmpty { .. } => Some("choose another `--output`".into()),
             Self::NeedsTiles => Some("say where they are: `--tiles tiles/`".into()),
+            Self::Classes { .. } => {
+                Some("give each a name of its own: `--classes beach,river`".into())
+            }
             Self::NoLink { .. } => Some("`swipe-labeler links list labels/` lists them".into()),
         }
     }
@@ -61,7 +70,10 @@ impl Diagnose for Error {
             Self::Core(error) => error.exit_code(),
             Self::Labels(error) => error.exit_code(),
             Self::Web(error) => error.exit_code(),
-            Self::NotEmpty { .. } | Self::NeedsTiles | Self::NoLink { .. } => exit::USAGE,
+            Self::NotEmpty { .. }
+            | Self::NeedsTiles
+            | Self::Classes { .. }
+            | Self::NoLink { .. } => exit::USAGE,
             Self::NoLabels { .. } => exit::FAILED,
         }
     }

@@ -8,7 +8,7 @@ use curator_labeling::{Order, Queue, Session, Settings, Store, Tally, picture_fi
 use curator_web::{ServeOptions, Server};
 use serde::Serialize;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// What is labelled, how, and where the labels go.
 #[derive(Debug, Clone)]
@@ -59,6 +59,16 @@ impl std::fmt::Display for Report {
 pub fn run(config: &ServeConfig, context: &Context) -> Result<Report> {
     if !config.tiles.exists() {
         return Err(CoreError::Missing { path: config.tiles.clone() }.into());
+    }
+    if let Order::Listed(file) | Order::Scores(file) = &config.order
+        && !file.is_file()
+    {
+        return Err(CoreError::Missing { path: file.clone() }.into());
+    }
+    let classes = &config.settings.classes;
+    let same = |(i, class): (usize, &String)| class.is_empty() || classes[..i].contains(class);
+    if classes.iter().enumerate().any(same) {
+        return Err(Error::Classes { classes: classes.join(",") });
     }
     let reference = config.reference.as_deref().map(picture_file).transpose()?;
     let queue = Queue::new(&config.tiles, config.order.clone(), reference);

@@ -296,5 +296,10 @@ fn labels_of_two_machines_are_merged_and_checked() {
     assert!(run(&["backup", "all"]).1.contains("backups/labels-2"));
     assert_eq!(run(&["verify", "nowhere"]).0, Some(1));
     assert_eq!(run(&["serve", "nowhere", "-o", "l"]).0, Some(1));
+    std::fs::create_dir(dir.path().join("tiles")).unwrap();
+    assert_eq!(run(&["serve", "tiles", "-o", "l", "--classes", "a,,b"]).0, Some(2));
+    assert_eq!(run(&["serve", "tiles", "-o", "l", "--classes", "a,b,a"]).0, Some(2));
+    assert_eq!(run(&["serve", "tiles", "-o", "l", "--queue", "nowhere"]).0, Some(1));
+    assert_eq!(run(&["serve", "tiles", "-o", "l", "--overlap-share", "1.5"]).0, Some(2));
     assert_eq!(run(&["export", "all", "--to", "coco", "-o", "c"]).0, Some(2));
 }

@@ -52,7 +52,8 @@ export function toggle(force = !on_) {
   document.body.classList.toggle('gridded', on_);
   $('grid-button').ariaPressed = String(on_);
   $('grid-view').hidden = !on_;
-  if (on_) { selects(); patience = performance.now() + 2000; want(room() * 2); fill(); } else { page = []; tapped.clear(); want(0); emit('hand'); }
+  $('grid-empty').hidden = true; // it is not known yet
+  if (on_) { selects(); $('grid-send').disabled = true; patience = performance.now() + 2000; want(room() * 2); fill(); } else { page = []; tapped.clear(); want(0); emit('hand'); }
   say(on_ ? 'Grid: all pictures get the same answer but the ones you tap' : 'One picture at a time');
 }
 

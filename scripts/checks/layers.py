@@ -27,7 +27,7 @@ ONLY_IN = {
     "faiss": {"embed-indexer"},
     "rusqlite": {"curator-labeling"},
     "reqwest": {"gibs-downloader"},
-    "clap": set(PROGRAMS) | {"curator-cli", "curator-web", "curator-testkit"},
+    "clap": set(PROGRAMS) | {"curator-cli", "curator-labeling", "curator-web", "curator-testkit"},
 }
 
 

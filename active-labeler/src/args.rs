@@ -27,9 +27,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Label in the browser; the model learns between the pictures
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// The same loop answered from known labels
-    Simulate(SimulateArgs),
+    Simulate(Box<SimulateArgs>),
     /// Draw `report.html` of a run's directory anew
     Report {
         /// The directory that holds tiles, model, index, labels and curated

@@ -93,7 +93,7 @@ impl<T: Clone> Leases<T> {
 
     /// The leases of a holder that the store does not know, or as ending too early; with the end that it is
     /// to know.
-    pub(crate) fn to_keep(&mut self, holder: &Holder) -> Vec<(T, Instant)> {
+    pub(crate) fn keep_longer(&mut self, holder: &Holder) -> Vec<(T, Instant)> {
         let mut early = Vec::new();
         for tile in self.by_client.get(&holder.client).into_iter().flatten() {
             let Some(lease) = self.by_tile.get_mut(tile) else { continue };
@@ -243,11 +243,11 @@ mod tests {
         let (mut leases, begin) = (Leases::new(Duration::from_secs(60)), Instant::now());
         let who = holder(0, 0);
         leases.claim(7, &who, (), begin);
-        let mut kept = leases.to_keep(&who)[0].1;
+        let mut kept = leases.keep_longer(&who)[0].1;
         let mut written = 1;
         for second in 1..=600 {
             leases.renew(&who, begin + Duration::from_secs(second));
-            if let Some((_, end)) = leases.to_keep(&who).pop() {
+            if let Some((_, end)) = leases.keep_longer(&who).pop() {
                 (kept, written) = (end, written + 1);
             }
             assert!(kept >= leases.by_tile[&7].until);

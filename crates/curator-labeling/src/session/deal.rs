@@ -150,7 +150,7 @@ impl Session {
 
     /// Writes down what a holder has, where the store does not know it for long enough.
     pub(super) fn keep(&self, holder: &Holder, now: Instant) {
-        let early = self.state().leases.to_keep(holder);
+        let early = self.state().leases.keep_longer(holder);
         if early.is_empty() {
             return;
         }

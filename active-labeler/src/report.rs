@@ -3,40 +3,16 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use curator_core::index::Index;
+use curator_core::page::Page;
 use curator_core::plot::{Series, escape, lines};
 use curator_core::{Manifest, TileSet, atomic};
 
 use crate::Result;
 use crate::curate::Results;
 
-/// Side of a thumbnail in pixels.
-const THUMBNAIL: u32 = 72;
 /// Thumbnails of one kind, at most.
 const SHOWN: usize = 60;
-
-const STYLE: &str = "
-:root{color-scheme:light dark;--line:color-mix(in srgb,currentColor 16%,transparent)}
-*{box-sizing:border-box}
-body{font:16px/1.5 system-ui,sans-serif;max-width:68rem;margin:0 auto;padding:1.5rem 1rem 4rem}
-h1{font-size:1.7rem;margin:0}h2{font-size:1.15rem;margin:2.2rem 0 .6rem}
-.quiet{opacity:.72}
-.numbers{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr));gap:.75rem;margin:1.2rem 0}
-.numbers div{border:1px solid var(--line);border-radius:14px;padding:.7rem .9rem}
-.numbers b{display:block;font-size:1.6rem;line-height:1.2;font-variant-numeric:tabular-nums}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:1rem}
-svg{width:100%;height:auto}
-.wide{overflow-x:auto}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.92rem}
-th,td{text-align:left;padding:.35rem .7rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top}
-td.n,th.n{text-align:right}
-code,pre{font:.82rem/1.45 ui-monospace,monospace;overflow-wrap:anywhere;white-space:pre-wrap;margin:0}
-.tiles{display:flex;flex-wrap:wrap;gap:4px}
-.tiles img{width:72px;height:72px;border-radius:8px;object-fit:cover}
-.sheet{width:100%;border-radius:14px;image-rendering:auto}
-";
 
 /// Writes `report.html` of a run's directory, with the results in hand or, when there are none, with
 /// those of its `curated/`.
@@ -54,13 +30,7 @@ pub(crate) fn write(run: &Path, results: Option<&Results>) -> Result<()> {
 /// The page. Without a run's directory there are no stages and no pictures that it does not contain.
 pub(crate) fn page(run: Option<&Path>, results: Option<&Results>, finished: bool) -> String {
     let title = results.map_or("Curator", |r| r.target.as_str());
-    let mut html = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\">{}<title>Report · {}</title><style>{STYLE}</style>\
-         </head><body>",
-        if finished { "" } else { "<meta http-equiv=\"refresh\" content=\"5\">" },
-        escape(title)
-    );
+    let mut html = Page::new(&format!("Report · {title}"), (!finished).then_some(5));
     let state = if finished { "finished" } else { "running: this page renews itself" };
     let _ = write!(html, "<h1>From one picture to a dataset</h1><p class=\"quiet\">{state}</p>");
     if let Some(results) = results {
@@ -81,13 +51,13 @@ pub(crate) fn page(run: Option<&Path>, results: Option<&Results>, finished: bool
         sheets(&mut html, run);
         stages(&mut html, run);
     }
-    html + "</body></html>\n"
+    html.finish()
 }
 
 /// The numbers people look for first.
-fn numbers(html: &mut String, results: &Results) {
-    let mut facts: Vec<(String, String)> = Vec::new();
-    let mut fact = |name: &str, value: String| facts.push((name.into(), value));
+fn numbers(html: &mut Page, results: &Results) {
+    let mut facts: Vec<(&str, String)> = Vec::new();
+    let mut fact = |name, value| facts.push((name, value));
     fact("tiles", results.tiles.to_string());
     if let Some(&(labels, found)) = results.found.last() {
         fact("labels given", labels.to_string());
@@ -104,18 +74,9 @@ fn numbers(html: &mut String, results: &Results) {
     } else {
         fact("predicted besides", results.predicted_positive.len().to_string());
     }
-    html.push_str("<div class=\"numbers\">");
-    for (name, value) in facts {
-        let _ = write!(
-            html,
-            "<div><b>{}</b><span class=\"quiet\">{}</span></div>",
-            escape(&value),
-            escape(&name)
-        );
-    }
-    html.push_str("</div>");
+    html.numbers(&facts);
     if !results.curve.is_empty() {
-        html.push_str(
+        html.push(
             "<p class=\"quiet\">Precision, recall and F1 are of the result as a whole, labelled and predicted, \
              against the known truth. Labelling effort is the labels given and the predictions above 0.8 \
              that a person would still look at.</p>",
@@ -123,17 +84,17 @@ fn numbers(html: &mut String, results: &Results) {
     }
 }
 
-fn reference(html: &mut String, run: &Path) {
+fn reference(html: &mut Page, run: &Path) {
     let picture = std::fs::read(run.join("reference.jpg"))
         .ok()
-        .and_then(|bytes| curator_core::Raster::decode("reference", &bytes).ok())
-        .and_then(|image| thumbnail(&image));
-    if let Some(source) = picture {
-        let _ = write!(html, "<h2>The reference</h2><div class=\"tiles\">{source}</div>");
+        .and_then(|bytes| curator_core::Raster::decode("reference", &bytes).ok());
+    if let Some(picture) = picture {
+        html.heading("The reference", "");
+        html.thumbnails([("reference", picture)]);
     }
 }
 
-fn curves(html: &mut String, results: &Results) {
+fn curves(html: &mut Page, results: &Results) {
     if results.found.len() < 2 {
         return;
     }
@@ -149,40 +110,34 @@ fn curves(html: &mut String, results: &Results) {
         series
             .push(Series::new("no mistake", vec![(0.0, 0.0), (best, best), (labels as f64, best)]));
     }
-    html.push_str("<h2>How it went</h2><div class=\"charts\">");
-    html.push_str(&lines("Positives found", "labels given", "", &series));
+    html.heading("How it went", "");
+    let mut charts = vec![lines("Positives found", "labels given", "", &series)];
     if results.curve.len() > 1 {
         let of = |name: &str, get: fn(&crate::simulate::CurvePoint) -> f64| {
             Series::new(name, results.curve.iter().map(|p| (p.labels as f64, get(p))).collect())
         };
         let quality =
             [of("precision", |p| p.precision), of("recall", |p| p.recall), of("F1", |p| p.f1)];
-        html.push_str(&lines("Quality of the result", "labels given", "", &quality));
+        charts.push(lines("Quality of the result", "labels given", "", &quality));
     }
-    html.push_str("</div>");
+    html.charts(&charts);
 }
 
-fn galleries(html: &mut String, results: &Results, index: &Index, tiles: &TileSet) {
+fn galleries(html: &mut Page, results: &Results, index: &Index, tiles: &TileSet) {
     let mut gallery = |title: &str, text: &str, rows: &[usize]| {
         if rows.is_empty() {
             return;
         }
         let shown: Vec<usize> =
             rows.iter().copied().filter(|&r| r < index.len()).take(SHOWN).collect();
-        let pictures: String = index
-            .rows_at(&shown)
-            .unwrap_or_default()
+        let note = if rows.len() > SHOWN { format!(", {SHOWN} shown") } else { String::new() };
+        html.heading(title, &format!("{}{note}", rows.len()));
+        let _ = write!(html, "<p class=\"quiet\">{}</p>", escape(text));
+        let shown = index.rows_at(&shown).unwrap_or_default();
+        let pictures = shown
             .iter()
-            .filter_map(|tile| thumbnail(&tiles.decode(&tile.location).ok()?))
-            .collect();
-        let _ = write!(
-            html,
-            "<h2>{} <span class=\"quiet\">{}{}</span></h2><p class=\"quiet\">{}</p><div class=\"tiles\">{pictures}</div>",
-            escape(title),
-            rows.len(),
-            if rows.len() > SHOWN { format!(", {SHOWN} shown") } else { String::new() },
-            escape(text)
-        );
+            .filter_map(|tile| Some((tile.tile_id.as_str(), tiles.decode(&tile.location).ok()?)));
+        html.thumbnails(pictures);
     };
     gallery("Found by asking", "Labelled positive.", &results.labelled_positive);
     let right: Vec<usize> = results
@@ -196,13 +151,7 @@ fn galleries(html: &mut String, results: &Results, index: &Index, tiles: &TileSe
     gallery("Mistaken", "Predicted positive, but negative.", &results.wrong);
 }
 
-/// An `<img>` with its picture inside.
-fn thumbnail(image: &curator_core::Raster) -> Option<String> {
-    let jpeg = image.resize(THUMBNAIL, THUMBNAIL).ok()?.to_jpeg(80).ok()?;
-    Some(format!("<img alt=\"\" src=\"data:image/jpeg;base64,{}\">", STANDARD.encode(jpeg)))
-}
-
-fn training(html: &mut String, run: &Path) {
+fn training(html: &mut Page, run: &Path) {
     let text = std::fs::read_to_string(run.join("model").join("metrics.jsonl")).unwrap_or_default();
     let metrics: Vec<serde_json::Value> =
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
@@ -214,14 +163,15 @@ fn training(html: &mut String, run: &Path) {
             metrics.iter().filter_map(|m| Some((m["epoch"].as_f64()? + 1.0, m[name].as_f64()?)));
         [Series::new(name, points.collect())]
     };
-    html.push_str("<h2>Training, without labels</h2><div class=\"charts\">");
-    html.push_str(&lines("Loss", "epoch", "", &series("loss")));
-    html.push_str(&lines("Effective rank of the embeddings", "epoch", "", &series("rank")));
-    html.push_str("</div>");
+    html.heading("Training, without labels", "");
+    html.charts(&[
+        lines("Loss", "epoch", "", &series("loss")),
+        lines("Effective rank of the embeddings", "epoch", "", &series("rank")),
+    ]);
 }
 
 /// Contact sheets stand beside the page.
-fn sheets(html: &mut String, run: &Path) {
+fn sheets(html: &mut Page, run: &Path) {
     for (directory, title) in [("scenes", "Imagery"), ("tiles", "Tiles")] {
         if run.join(directory).join("contact.jpg").is_file() {
             let _ = write!(
@@ -232,14 +182,14 @@ fn sheets(html: &mut String, run: &Path) {
     }
 }
 
-fn stages(html: &mut String, run: &Path) {
+fn stages(html: &mut Page, run: &Path) {
     let text = std::fs::read_to_string(run.join("stages.jsonl")).unwrap_or_default();
     let stages: Vec<serde_json::Value> =
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     if stages.is_empty() {
         return;
     }
-    html.push_str("<h2>Stages</h2><div class=\"wide\"><table><tr><th>stage<th class=\"n\">seconds<th>command and result</tr>");
+    html.push("<h2>Stages</h2><div class=\"wide\"><table><tr><th>stage<th class=\"n\">seconds<th>command and result</tr>");
     let mut total = 0.0;
     for stage in &stages {
         let word = |name: &str| escape(stage[name].as_str().unwrap_or_default());

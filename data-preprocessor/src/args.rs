@@ -244,6 +244,8 @@ struct SampleArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     data-preprocessor dedupe tiles/ -o unique/\n  \
+    data-preprocessor dedupe tiles/ -o unique/ --turned\n  \
+    data-preprocessor dedupe tiles/ -o unique/ --embeddings index/\n  \
     data-preprocessor dedupe photos/ -o look/ --list")]
 struct DedupeArgs {
     /// The tiles: a `tiles/` directory, a folder of images or TFRecords
@@ -254,6 +256,15 @@ struct DedupeArgs {
     /// Bits of 256 in which the hashes of near-duplicates may differ
     #[arg(long, value_name = "BITS", default_value_t = 64, value_parser = clap::value_parser!(u32).range(0..=96))]
     distance: u32,
+    /// Take turned and mirrored copies for near-duplicates too
+    #[arg(long)]
+    turned: bool,
+    /// An index of these tiles, to compare them by [default: by their looks]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["distance", "turned"])]
+    embeddings: Option<PathBuf>,
+    /// Cosine similarity of the embeddings of near-duplicates at least
+    #[arg(long, value_name = "0..1", default_value_t = 0.995, value_parser = similarity, requires = "embeddings")]
+    similarity: f64,
     /// Write `duplicates.csv` alone
     #[arg(long)]
     list: bool,
@@ -266,6 +277,13 @@ fn candidates(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count) if (1..=1_000_000).contains(&count) => Ok(count),
         _ => Err("use a number from 1 to 1000000".into()),
+    }
+}
+
+fn similarity(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(similarity) if (0.0..=1.0).contains(&similarity) => Ok(similarity),
+        _ => Err("use a number from 0 to 1".into()),
     }
 }
 
@@ -349,9 +367,17 @@ impl Program for Cli {
                 Ok(Outcome::new(&report, report.to_string()).partial_if(report.broken > 0))
             }
             Command::Dedupe(args) => {
-                let config = DedupeConfig { distance: args.distance };
+                let config = match args.embeddings {
+                    Some(_) => DedupeConfig::Embeddings { similarity: args.similarity },
+                    None => DedupeConfig::Looks { distance: args.distance, turned: args.turned },
+                };
+                let places = dedupe::Places {
+                    tiles: &args.tiles,
+                    embeddings: args.embeddings.as_deref(),
+                    output: &args.output,
+                };
                 let how = (args.list, args.force);
-                let report = dedupe::run(&config, &args.tiles, &args.output, how, context)?;
+                let report = dedupe::run(&config, places, how, context)?;
                 Ok(Outcome::new(&report, report.to_string()).partial_if(report.broken > 0))
             }
             Command::Builtin(_) => unreachable!("built-in commands are run by `curator_cli::main`"),

@@ -2,7 +2,7 @@
 //!
 //! A probability of 0.5 means that the method cannot tell; its distance from there, doubled, is the
 //! confidence. In three visible bands of a single day snow, ice and salt look as clouds do, so confidence
-//! ends at 0.6 there, and at 0.2 where snow may lie; days of the same place tell more ([`crate::stack`]).
+//! ends at 0.6 there, and at 0.2 where snow may lie; days of the same place tell more ([`crate::composite`]).
 
 /// Darkest band at which a grey pixel is as likely cloud as not.
 const BRIGHT: f32 = 135.0;

@@ -62,6 +62,12 @@ pub enum Error {
         /// The first tile without one.
         example: String,
     },
+    /// An index that keeps no neighbours, or no index.
+    #[error("`{path}` does not say which tiles are near each other")]
+    NoNeighbours {
+        /// The index or file.
+        path: PathBuf,
+    },
     /// A file of embeddings without ids has another number of rows than there are tiles.
     #[error("`{path}` has {rows} rows, there are {tiles} tiles")]
     OtherCount {
@@ -83,6 +89,20 @@ pub enum Error {
     SameId {
         /// The id.
         id: String,
+    },
+    /// The output is the input, or lies in it.
+    #[error("`{output}` is where `{input}` is read from")]
+    SamePlace {
+        /// What is read.
+        input: PathBuf,
+        /// Where something was to be written.
+        output: PathBuf,
+    },
+    /// Not a directory that a download or a composite made.
+    #[error("`{path}` is no `scenes/` directory")]
+    NoScenes {
+        /// The directory.
+        path: PathBuf,
     },
     /// There are no days of a layer.
     #[error("no layer with times to compose; there are: {}", found.join(", "))]
@@ -117,6 +137,13 @@ impl Diagnose for Error {
             Self::OtherTiles { .. } => {
                 "make them of these tiles: `embed-indexer build TILES --model MODEL -o INDEX`".into()
             }
+            Self::SamePlace { .. } => "choose an `--output` beside it".into(),
+            Self::NoScenes { .. } => {
+                "fetch several days with `gibs-downloader fetch LAYER --from D --to D -o scenes/`".into()
+            }
+            Self::NoNeighbours { .. } => {
+                "give an `index/` that `embed-indexer build` made, without `--neighbours 0`".into()
+            }
             Self::OtherCount { .. } => {
                 "give the embeddings of these tiles in their order, or an `index/` directory, whose \
                  rows have ids"
@@ -143,12 +170,17 @@ impl Diagnose for Error {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Core(error) => error.exit_code(),
-            Self::TooMany { .. } | Self::Weight { .. } | Self::NoPlace { .. } => exit::USAGE,
+            Self::TooMany { .. }
+            | Self::Weight { .. }
+            | Self::NoPlace { .. }
+            | Self::SamePlace { .. } => exit::USAGE,
             Self::NothingLeft { .. }
             | Self::SameId { .. }
             | Self::NothingToCompose { .. }
             | Self::UnknownIds { .. }
             | Self::OtherTiles { .. }
+            | Self::NoNeighbours { .. }
+            | Self::NoScenes { .. }
             | Self::OtherCount { .. } => exit::FAILED,
         }
     }

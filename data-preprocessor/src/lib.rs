@@ -12,6 +12,7 @@
 //! native tiles (0.28 GB for two), 100 bytes a native tile of one scene, and three batches of 100 MB. That of [`sample`]
 //! stands there.
 
+mod apart;
 pub mod args;
 mod cloud;
 mod companion;
@@ -31,12 +32,10 @@ mod ids;
 mod inpaint;
 mod intake;
 mod layout;
-mod ledger;
 mod nearest;
 pub mod sample;
 mod shard;
 mod sight;
-mod stack;
 mod sun;
 mod survey;
 #[cfg(test)]

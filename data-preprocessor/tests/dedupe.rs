@@ -5,7 +5,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use curator_core::{Raster, TileSet, seed};
+use curator_core::manifest::{self, Manifest, Part};
+use curator_core::{Raster, TileSet, digest, npy, seed, tile};
 
 /// A picture of blobs that no other number has.
 fn picture(number: u64, side: u32) -> Raster {
@@ -105,4 +106,95 @@ fn a_broken_picture_is_left_out_and_said() {
     let result = run(&photos, &out, &[]);
     assert_eq!(result.status.code(), Some(3), "{}", String::from_utf8_lossy(&result.stderr));
     assert_eq!(ids(&out), ["a.png"]);
+}
+
+#[test]
+fn turned_and_mirrored_copies_are_found_when_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let photos = dir.path().join("photos");
+    std::fs::create_dir(&photos).unwrap();
+    let write = |name: &str, image: &Raster| {
+        std::fs::write(photos.join(name), image.to_jpeg(90).unwrap()).unwrap();
+    };
+    for number in 0..12 {
+        write(&format!("{number:02}.jpg"), &picture(number, 96));
+    }
+    let map = |from: &Raster, place: fn(usize, usize) -> (usize, usize)| {
+        let pixels = from.data.as_chunks::<3>().0;
+        let data = (0..96 * 96).flat_map(|at| {
+            let (x, y) = place(at % 96, at / 96);
+            pixels[y * 96 + x]
+        });
+        Raster { data: data.collect(), ..*from }
+    };
+    write("00-quarter.jpg", &map(&picture(0, 96), |x, y| (95 - y, x)));
+    write("00-mirrored.jpg", &map(&picture(0, 96), |x, y| (95 - x, y)));
+    write("01-across.jpg", &map(&picture(1, 96), |x, y| (y, x)));
+    let plain = dir.path().join("plain");
+    assert!(run(&photos, &plain, &[]).status.success());
+    assert_eq!(ids(&plain).len(), 15);
+    let turned = dir.path().join("turned");
+    let result = run(&photos, &turned, &["--turned"]);
+    assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
+    assert_eq!(ids(&turned).len(), 12);
+    let list = std::fs::read_to_string(turned.join("duplicates.csv")).unwrap();
+    for row in list.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>()) {
+        assert!(row[2].parse::<u32>().unwrap() <= 24, "{row:?}");
+    }
+}
+
+/// An index of a folder, as far as `dedupe` reads it: embeddings, ids and neighbours.
+fn index(folder: &Path, root: &Path, rows: &[[f32; 2]], neighbours: Option<&[i32]>) {
+    let directory = root.join("parts/all");
+    std::fs::create_dir_all(&directory).unwrap();
+    npy::write(&directory.join("embeddings.npy"), 2, rows.as_flattened()).unwrap();
+    let set = TileSet::open(folder).unwrap();
+    tile::write(&directory.join("rows.parquet"), set.rows().map(Result::unwrap)).unwrap();
+    let mut manifest = Manifest::new(manifest::INDEX, "test", serde_json::json!({}));
+    let digest = digest::of_file(&directory.join("embeddings.npy")).unwrap();
+    let part =
+        |path: &str| Part { path: path.into(), rows: rows.len() as u64, digest: digest.clone() };
+    manifest.parts = vec![part("parts/all/rows.parquet")];
+    if let Some(neighbours) = neighbours {
+        npy::write(&root.join("neighbours.npy"), neighbours.len() / rows.len(), neighbours)
+            .unwrap();
+    }
+    manifest.write(root).unwrap();
+}
+
+#[test]
+fn embeddings_tell_near_duplicates_by_the_neighbours_of_an_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    std::fs::create_dir(path("photos")).unwrap();
+    for number in 0..6 {
+        let png = picture(number, 32).to_png().unwrap();
+        std::fs::write(path("photos").join(format!("{number}.png")), png).unwrap();
+    }
+    // 0, 1 and 2 in a row, each near the next; 3 and 4 alone; 5 is no embedding.
+    let at = |degrees: f32| [degrees.to_radians().cos(), degrees.to_radians().sin()];
+    let rows = [at(0.0), at(4.0), at(8.0), at(90.0), at(120.0), [f32::NAN, 0.0]];
+    let neighbours = [1, 2, 0, 2, 1, 0, 4, -1, 3, 99, 0, 1];
+    index(&path("photos"), &path("index"), &rows, Some(&neighbours));
+    let embeddings = ["--embeddings", &path("index").display().to_string()];
+    let result = run(&path("photos"), &path("unique"), &embeddings);
+    assert_eq!(result.status.code(), Some(3), "{}", String::from_utf8_lossy(&result.stderr));
+    assert_eq!(ids(&path("unique")), ["0.png", "3.png", "4.png"]);
+    // 1 − cos 4° and 1 − cos 8°.
+    let list = std::fs::read_to_string(path("unique/duplicates.csv")).unwrap();
+    let expected =
+        "group,tile_id,distance,kept\n1,0.png,0,yes\n1,1.png,0.0024,no\n1,2.png,0.0097,no\n";
+    assert_eq!(list, expected);
+
+    let words = [&embeddings[..], &["--similarity", "0.999"]].concat();
+    run(&path("photos"), &path("strict"), &words);
+    assert_eq!(ids(&path("strict")).len(), 5);
+    for bad in [&["--similarity", "0.9"][..], &[&embeddings[..], &["--turned"]].concat()] {
+        assert_eq!(run(&path("photos"), &path("x"), bad).status.code(), Some(2), "{bad:?}");
+    }
+    index(&path("photos"), &path("lonely"), &rows, None);
+    let words = ["--embeddings", &path("lonely").display().to_string()];
+    let result = run(&path("photos"), &path("x"), &words);
+    let said = String::from_utf8_lossy(&result.stderr).into_owned();
+    assert!(result.status.code() == Some(1) && said.contains("--neighbours"), "{said}");
 }

@@ -128,6 +128,19 @@ fn sizes_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn what_is_read_is_never_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (photos, out) = (folder(dir.path()), dir.path().join("subset"));
+    done(&photos, &out, &["-n", "6"]);
+    let before = bytes(&out);
+    refused(&out, &out, &["-n", "1", "--force"], 2, "is read from");
+    refused(&photos, &photos.join("subset"), &["-n", "1"], 2, "is read from");
+    let words = ["-n", "1", "--force", "--exclude", &out.display().to_string()];
+    refused(&photos, &out, &words, 2, "is read from");
+    assert_eq!(bytes(&out), before);
+}
+
+#[test]
 fn exclusions_and_weights_are_kept_to_and_checked() {
     let dir = tempfile::tempdir().unwrap();
     let photos = folder(dir.path());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use curator_core::context::{Task, Unit};
 use curator_core::index::Index;
-use curator_core::manifest::{self, Freshness, Manifest, Part};
+use curator_core::manifest::{self, Manifest, Part};
 use curator_core::{Context, DeviceChoice, Tile, TileSet, atomic, digest, npy, tile};
 use curator_nn::Encoder;
 use rayon::prelude::*;
@@ -99,15 +99,8 @@ pub fn run(config: &BuildConfig, place: &Place, context: &Context) -> Result<Rep
     let mut recipe = serde_json::to_value(config).unwrap_or_default();
     recipe["tiles_root"] = relative(&place.output, &place.tiles).into();
     let output = &place.output;
-    match Manifest::freshness(output, manifest::INDEX, &recipe, &inputs)? {
-        Freshness::UpToDate => return up_to_date(output),
-        Freshness::Other(difference) if !place.force => {
-            return Err(
-                curator_core::Error::OtherConfig { path: output.clone(), difference }.into()
-            );
-        }
-        Freshness::Other(_) => Manifest::remove_outputs(output)?,
-        Freshness::Absent => {}
+    if Manifest::settle(output, manifest::INDEX, &recipe, &inputs, place.force)?.is_some() {
+        return up_to_date(output);
     }
     let mut manifest = Manifest::new(manifest::INDEX, created_by(), recipe);
     manifest.inputs = inputs;

@@ -2,7 +2,7 @@
 """Choosing tiles: speed against other people's code, memory at a million, and what the samples are worth.
 
     scripts/bench/sample.py speed [--steps 1000]       k-center against numpy, BLAS and small-text
-    scripts/bench/sample.py million [--count 1000000]  time and peak memory of `sample`
+    scripts/bench/sample.py million [--count 1000000]  time and peak memory of `sample` and `dedupe`
     scripts/bench/sample.py classes IMAGES             balance of classes of samples of a skewed mixture
     scripts/bench/sample.py train IMAGES [--epochs 60] retrieval by models trained on such samples
 
@@ -319,7 +319,7 @@ def main() -> None:
     part.add_argument("--repeats", type=int, default=2)
     part = parts.add_parser("million")
     part.add_argument("--count", type=int, default=1_000_000)
-    part.add_argument("--commands", default="sample")
+    part.add_argument("--commands", default="sample,dedupe")
     for name in ("classes", "train"):
         part = parts.add_parser(name)
         part.add_argument("images", type=pathlib.Path)

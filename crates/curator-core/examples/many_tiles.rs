@@ -34,15 +34,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// One of 200 kinds of stripes in colour, and noise.
+/// Side of the grid of random colours that a picture is drawn from.
+const GRID: u64 = 6;
+
+/// A picture of smooth colours and noise; every hundredth is the one before it with other noise.
 fn frame(number: u64) -> Result<Vec<u8>, Error> {
-    let kind = seed::mix(7, &[number]) % 200;
-    let byte = |key: &[u64]| seed::mix(kind, key) as u8;
+    let kind = if number % 100 == 99 { number - 1 } else { number };
+    let color = |x: u64, y: u64, band: u64| (seed::mix(kind, &[x, y, band]) % 200) as f32;
     let data = (0..SIDE * SIDE)
         .flat_map(|at| {
-            let stripe = (at % SIDE * (kind % 7) + at / SIDE * (kind % 5)) / 8 % 2;
-            let noise = seed::mix(number, &[at]) as u8 % 24;
-            [0, 1, 2].map(|band| (byte(&[stripe, band]) / 2).saturating_add(noise))
+            let place = |pixel: u64| pixel as f32 * (GRID - 1) as f32 / SIDE as f32;
+            let (x, y) = (place(at % SIDE), place(at / SIDE));
+            let (left, top) = (x as u64, y as u64);
+            let (a, b) = (x.fract(), y.fract());
+            let noise = (seed::mix(number, &[at]) % 16) as f32;
+            [0, 1, 2].map(|band| {
+                let row = |y| color(left, y, band) * (1.0 - a) + color(left + 1, y, band) * a;
+                (row(top) * (1.0 - b) + row(top + 1) * b + noise) as u8
+            })
         })
         .collect();
     let image = Raster { width: SIDE as u32, height: SIDE as u32, bands: 3, data };

@@ -104,6 +104,17 @@ pub fn remove_leftovers(directory: &Path) -> Result<()> {
     Ok(())
 }
 
+/// As [`remove_leftovers`], in the directories below as well.
+///
+/// # Errors
+/// As [`remove_leftovers`].
+pub fn remove_leftovers_below(directory: &Path) -> Result<()> {
+    let entries = walkdir::WalkDir::new(directory).into_iter().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_dir())
+        .try_for_each(|entry| remove_leftovers(entry.path()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,6 +23,7 @@ pub mod matrix;
 pub mod metrics;
 pub mod mosaic;
 pub mod npy;
+pub mod page;
 pub mod pca;
 pub mod picture;
 pub mod planes;

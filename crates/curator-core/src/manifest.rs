@@ -214,6 +214,30 @@ impl Manifest {
         Ok(Freshness::UpToDate)
     }
 
+    /// Settles what becomes of a directory that a run is about to write. A finished one of the same
+    /// configuration and inputs stays, and its manifest is returned; one of another is refused, or, with
+    /// `force`, removed as [`Manifest::remove_outputs`] does.
+    ///
+    /// # Errors
+    /// [`Error::OtherConfig`], and those of [`Manifest::freshness`] and [`Manifest::remove_outputs`].
+    pub fn settle(
+        directory: &Path,
+        format: Format,
+        config: &serde_json::Value,
+        inputs: &[Input],
+        force: bool,
+    ) -> Result<Option<Self>> {
+        match Self::freshness(directory, format, config, inputs)? {
+            Freshness::UpToDate => return Self::open(directory, format).map(Some),
+            Freshness::Other(difference) if !force => {
+                return Err(Error::OtherConfig { path: directory.into(), difference });
+            }
+            Freshness::Other(_) => Self::remove_outputs(directory)?,
+            Freshness::Absent => {}
+        }
+        Ok(None)
+    }
+
     /// Removes a directory's manifest and every part it lists, so that the stage can be run anew.
     /// Files the manifest does not list stay.
     ///
@@ -293,6 +317,20 @@ mod tests {
             fresh(&other),
             Freshness::Other("fill.kind: \"neighbor\" -> \"none\"".to_string())
         );
+    }
+
+    #[test]
+    fn a_finished_directory_stays_is_refused_or_makes_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (serde_json::json!({"n": 1}), serde_json::json!({"n": 2}));
+        let settle = |config, force| {
+            Manifest::settle(dir.path(), TILES, config, &[], force).map(|m| m.is_some())
+        };
+        assert!(!settle(&one, false).unwrap());
+        manifest(one.clone()).write(dir.path()).unwrap();
+        assert!(settle(&one, true).unwrap());
+        assert!(matches!(settle(&two, false), Err(Error::OtherConfig { .. })));
+        assert!(!settle(&two, true).unwrap() && !Manifest::exists(dir.path()));
     }
 
     #[test]

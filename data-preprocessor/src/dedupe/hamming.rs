@@ -9,10 +9,12 @@ const VALUES: usize = 1 << 16;
 /// Hashes that are looked up between two calls.
 const BLOCK: usize = 4096;
 
-/// Calls `found` with the positions `(a, b)`, `a < b`, of all pairs of hashes that differ in at most
-/// `radius` bits, once each, ascending by `a`, then `b`. Memory: 16 bytes a hash, and the pairs of a block.
+/// Calls `found` with the positions `(a, b)`, `a < b`, of all pairs in which the other hash of `a` (which may
+/// be the same) and the hash of `b` differ in at most `radius` bits, once each, ascending by `a`, then `b`.
+/// Memory: 16 bytes a hash, and the pairs of a block.
 pub(crate) fn pairs<E>(
     hashes: &[u64],
+    others: &[u64],
     radius: u32,
     mut found: impl FnMut(&[(u32, u32)]) -> Result<(), E>,
 ) -> Result<(), E> {
@@ -26,13 +28,13 @@ pub(crate) fn pairs<E>(
                 .flat_map_iter(|a| {
                     let mut near = Vec::new();
                     for (word, table) in tables.iter().enumerate() {
-                        let own = word_of(hashes[a], word as u32);
+                        let own = word_of(others[a], word as u32);
                         for flip in &flips {
                             let bucket = table.bucket(own ^ flip);
                             // Buckets are ascending: only later ones, so that a pair is found once.
                             let later = bucket.partition_point(|&b| b as usize <= a);
                             near.extend(bucket[later..].iter().copied().filter(|&b| {
-                                (hashes[a] ^ hashes[b as usize]).count_ones() <= radius
+                                (others[a] ^ hashes[b as usize]).count_ones() <= radius
                             }));
                         }
                     }
@@ -101,7 +103,7 @@ mod tests {
             .collect();
         for radius in [0, 3, 4, 10, 15] {
             let mut found = Vec::new();
-            pairs(&hashes, radius, |some| {
+            pairs(&hashes, &hashes, radius, |some| {
                 found.extend_from_slice(some);
                 Ok::<(), ()>(())
             })
@@ -113,5 +115,19 @@ mod tests {
             assert!(radius == 0 || !direct.is_empty());
             assert_eq!(found, direct, "{radius}");
         }
+    }
+
+    #[test]
+    fn other_hashes_are_looked_up_among_the_later_ones() {
+        let hashes: Vec<u64> = (0..50).map(|i| seed::mix(2, &[i])).collect();
+        // Each one's other hash is the hash of the one before: only the first has none later.
+        let others: Vec<u64> = (0..50).map(|i| hashes[(i + 1) % 50]).collect();
+        let mut found = Vec::new();
+        pairs(&hashes, &others, 4, |some| {
+            found.extend_from_slice(some);
+            Ok::<(), ()>(())
+        })
+        .unwrap();
+        assert_eq!(found, (0..49).map(|a| (a, a + 1)).collect::<Vec<_>>());
     }
 }

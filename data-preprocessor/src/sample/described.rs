@@ -40,6 +40,14 @@ impl Embeddings {
         })
     }
 
+    /// The nearest rows of every row, where an index keeps them.
+    pub(crate) fn neighbours(&self) -> Result<Option<Matrix<i32>>> {
+        match self {
+            Self::Index(index) => Ok(index.neighbours()?),
+            Self::File(..) => Ok(None),
+        }
+    }
+
     /// The row of each tile. Rows and tiles are joined by their ids; a lone `.npy` has none, and must
     /// have the tiles' number and order.
     fn rows_of(&self, set: &TileSet) -> Result<Vec<u32>> {
@@ -139,6 +147,16 @@ impl Described {
 
     pub(crate) fn is_usable(&self, tile: u32) -> bool {
         self.rows[tile as usize] != NONE
+    }
+
+    /// The row of a tile's features, unless it cannot be compared.
+    pub(crate) fn row(&self, tile: u32) -> Option<u32> {
+        Some(self.rows[tile as usize]).filter(|&row| row != NONE)
+    }
+
+    /// The features of all rows, whether they are of a tile or not.
+    pub(crate) fn all(&self) -> Features<'_> {
+        self.source.features()
     }
 
     /// The features of some usable tiles, in their order.

@@ -19,14 +19,14 @@ mod typical;
 
 use std::path::{Path, PathBuf};
 
-use curator_core::manifest::{self, Freshness, Manifest};
-use curator_core::{Context, Error as CoreError, TileSet};
+use curator_core::manifest::{self, Manifest};
+use curator_core::{Context, TileSet};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use described::{Described, Embeddings};
 pub use size::Size;
 
-use crate::{Result, contact};
+use crate::{Result, apart};
 use eligible::Eligible;
 
 /// Where unfinished work is kept, in the output.
@@ -140,6 +140,9 @@ pub fn run(
     context: &Context,
 ) -> Result<Report> {
     let output = places.output;
+    for input in [Some(places.tiles), places.embeddings, places.exclude].into_iter().flatten() {
+        apart::check(input, output)?;
+    }
     let set = TileSet::open(places.tiles)?;
     let recipe = serde_json::to_value(config).unwrap_or_default();
     let mut inputs = vec![set.input()];
@@ -148,13 +151,9 @@ pub fn run(
     for list in [places.weights, places.exclude].into_iter().flatten() {
         inputs.push(eligible::input(list)?);
     }
-    match Manifest::freshness(output, manifest::TILES, &recipe, &inputs)? {
-        Freshness::UpToDate => return Ok(finished(output)?),
-        Freshness::Other(difference) if !force => {
-            return Err(CoreError::OtherConfig { path: output.into(), difference }.into());
-        }
-        Freshness::Other(_) => Manifest::remove_outputs(output)?,
-        Freshness::Absent => {}
+    if let Some(made) = Manifest::settle(output, manifest::TILES, &recipe, &inputs, force)? {
+        subset::tidy(output)?;
+        return Ok(finished(&made, output));
     }
     let mut eligible = Eligible::read(&set, places.weights, places.exclude)?;
     eligible.remarks.iter().for_each(|remark| context.progress.warn(remark));
@@ -183,11 +182,11 @@ pub fn run(
     count(&mut made, "tiles", n as u64);
     count(&mut made, "of", eligible.tiles.len() as u64);
     count(&mut made, "broken", broken);
-    let classes = subset::write_chosen(&set, &chosen, &mut made, output, context)?;
-    report::write(config, &set, &eligible.tiles, described.as_ref(), &chosen, &classes, output)?;
+    let (classes, ids) = subset::write_chosen(&set, &chosen, &mut made, output, context)?;
+    let outcome = report::Outcome { chosen: &chosen, ids: &ids, classes: &classes };
+    report::write(config, &set, &eligible.tiles, described.as_ref(), &outcome, output)?;
     made.write(output)?;
-    subset::clean_up(output);
-    contact::write(&TileSet::open(output)?, &output.join("contact.jpg"))?;
+    subset::tidy(output)?;
     Ok(Report {
         up_to_date: false,
         tiles: n as u64,
@@ -199,15 +198,14 @@ pub fn run(
 }
 
 /// The report of a run that had nothing to do.
-fn finished(output: &Path) -> curator_core::Result<Report> {
-    let counts = Manifest::open(output, manifest::TILES)?.counts;
-    let count = |name: &str| counts.get(name).copied().unwrap_or(0);
-    Ok(Report {
+fn finished(made: &Manifest, output: &Path) -> Report {
+    let count = |name: &str| made.counts.get(name).copied().unwrap_or(0);
+    Report {
         up_to_date: true,
         tiles: count("tiles"),
         of: count("of"),
         broken: count("broken"),
         covering_radius: None,
         output: output.into(),
-    })
+    }
 }

@@ -9,13 +9,15 @@ use curator_core::{Context, Tile, TileSet, atomic, digest};
 
 use super::WORK;
 use super::choose::Chosen;
-use crate::Result;
 use crate::shard::Shards;
+use crate::{Result, contact};
 
 /// Tiles after which a shard may be closed.
 const BAND: usize = 256;
 /// The list of the chosen in their order.
 const LIST: &str = "chosen.csv";
+/// Some of the tiles on one picture.
+const SHEET: &str = "contact.jpg";
 
 /// Tiles of each class: all, and chosen. Tiles without a class are in none.
 pub(crate) type Classes = BTreeMap<String, (u64, u64)>;
@@ -30,6 +32,8 @@ pub(crate) fn write(
     mut each: impl FnMut(u32, bool, &Tile),
     context: &Context,
 ) -> Result<()> {
+    // That of another configuration.
+    let _ = std::fs::remove_file(output.join(SHEET));
     let mut shards = Shards::open(output, &made.digest())?;
     let done = shards.mark.bands as usize * BAND;
     let task = context.progress.begin("write", Some(count), Unit::Items);
@@ -55,14 +59,14 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// Writes the chosen tiles and their list.
+/// Writes the chosen tiles and their list; returns their ids in the order of choice.
 pub(crate) fn write_chosen(
     set: &TileSet,
     chosen: &Chosen,
     made: &mut Manifest,
     output: &Path,
     context: &Context,
-) -> Result<Classes> {
+) -> Result<(Classes, Vec<String>)> {
     let rank: BTreeMap<u32, usize> =
         chosen.tiles.iter().enumerate().map(|(rank, &tile)| (tile, rank)).collect();
     let mut ids = vec![String::new(); chosen.tiles.len()];
@@ -83,7 +87,7 @@ pub(crate) fn write_chosen(
     write_list(&path, &ids, &chosen.radii)?;
     let digest = digest::of_file(&path)?;
     made.parts.push(Part { path: LIST.into(), rows: ids.len() as u64, digest });
-    Ok(classes)
+    Ok((classes, ids))
 }
 
 /// A row a chosen tile, in the order of choice; with k-center the covering radius up to there.
@@ -99,9 +103,16 @@ fn write_list(path: &Path, ids: &[String], radii: &[f32]) -> Result<()> {
     })?)
 }
 
-/// Removes what only an unfinished run needs.
-pub(crate) fn clean_up(output: &Path) {
+/// What is left to do once the manifest stands, and is done again after a kill: removes what only an
+/// unfinished run needs, and draws the contact sheet.
+pub(crate) fn tidy(output: &Path) -> Result<()> {
+    atomic::remove_leftovers(output)?;
     Shards::forget_journal(output);
     // Often there is none; what cannot be removed is in nobody's way.
     let _ = std::fs::remove_dir_all(output.join(WORK));
+    let sheet = output.join(SHEET);
+    if !sheet.is_file() {
+        contact::write(&TileSet::open(output)?, &sheet)?;
+    }
+    Ok(())
 }

@@ -11,33 +11,33 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 
 /// The file's name.
-pub(crate) const FILE_NAME: &str = "journal.jsonl";
+pub(super) const FILE_NAME: &str = "journal.jsonl";
 
 /// What a block came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Line {
+pub(super) struct Line {
     /// The block's number in the run.
-    pub(crate) number: u64,
+    pub(super) number: u64,
     /// Native tiles that were written.
-    pub(crate) tiles: Vec<NativeTile>,
+    pub(super) tiles: Vec<NativeTile>,
     /// Clouds of each day.
-    pub(crate) clouds: Vec<CloudRow>,
+    pub(super) clouds: Vec<CloudRow>,
     /// Tiles of composites, their pixels, and those of them where no day saw the ground.
-    pub(crate) composites: u64,
-    pub(crate) pixels: u64,
-    pub(crate) without_ground: u64,
+    pub(super) composites: u64,
+    pub(super) pixels: u64,
+    pub(super) without_ground: u64,
     /// Native tiles that could not be decoded.
-    pub(crate) broken: u64,
+    pub(super) broken: u64,
 }
 
 impl Line {
-    pub(crate) fn new(number: u64) -> Self {
+    pub(super) fn new(number: u64) -> Self {
         let (tiles, clouds) = (Vec::new(), Vec::new());
         Self { number, tiles, clouds, composites: 0, pixels: 0, without_ground: 0, broken: 0 }
     }
 
     /// Takes in what a part of the block came to.
-    pub(crate) fn join(&mut self, part: Self) {
+    pub(super) fn join(&mut self, part: Self) {
         self.tiles.extend(part.tiles);
         self.clouds.extend(part.clouds);
         self.composites += part.composites;
@@ -49,24 +49,24 @@ impl Line {
 
 /// A row of `clouds.csv`: the clouds of a day in a native tile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct CloudRow {
-    pub(crate) layer: String,
-    pub(crate) time: String,
-    pub(crate) matrix_set: String,
-    pub(crate) level: u32,
-    pub(crate) row: u32,
-    pub(crate) column: u32,
-    pub(crate) cloud_fraction: f32,
-    pub(crate) confidence: f32,
-    pub(crate) unseen_fraction: f32,
+pub(super) struct CloudRow {
+    pub(super) layer: String,
+    pub(super) time: String,
+    pub(super) matrix_set: String,
+    pub(super) level: u32,
+    pub(super) row: u32,
+    pub(super) column: u32,
+    pub(super) cloud_fraction: f32,
+    pub(super) confidence: f32,
+    pub(super) unseen_fraction: f32,
 }
 
 impl CloudRow {
-    pub(crate) const HEADER: &str = "layer,time,matrix_set,level,row,column,cloud_fraction,\
+    pub(super) const HEADER: &str = "layer,time,matrix_set,level,row,column,cloud_fraction,\
                                      confidence,unseen_fraction";
 
     /// Order of rows in the file.
-    pub(crate) fn place(&self) -> (&str, &str, &str, u32, u32, u32) {
+    pub(super) fn place(&self) -> (&str, &str, &str, u32, u32, u32) {
         let Self { layer, time, matrix_set, level, row, column, .. } = self;
         (layer, matrix_set, time, *level, *row, *column)
     }
@@ -85,14 +85,15 @@ impl std::fmt::Display for CloudRow {
 }
 
 /// A journal that is written to.
-pub(crate) struct Ledger {
+pub(super) struct Ledger {
     path: PathBuf,
     done: BTreeSet<u64>,
 }
 
 impl Ledger {
     /// Starts one, or goes on with that of the same work. What a kill left of its last line is removed.
-    pub(crate) fn open(root: &Path, work: &str) -> Result<Self> {
+    pub(super) fn open(root: &Path, work: &str) -> Result<Self> {
+        atomic::remove_leftovers_below(root)?;
         let path = root.join(FILE_NAME);
         let mut ledger = Self { path, done: BTreeSet::new() };
         let text = std::fs::read_to_string(&ledger.path).unwrap_or_default();
@@ -111,12 +112,12 @@ impl Ledger {
     }
 
     /// Whether a block is whole.
-    pub(crate) fn has(&self, number: u64) -> bool {
+    pub(super) fn has(&self, number: u64) -> bool {
         self.done.contains(&number)
     }
 
     /// A block is whole, and its files are on the disk.
-    pub(crate) fn add(&mut self, line: &Line) -> Result<()> {
+    pub(super) fn add(&mut self, line: &Line) -> Result<()> {
         let text = serde_json::to_string(line).unwrap_or_default() + "\n";
         let append = || -> std::io::Result<()> {
             let mut file = std::fs::OpenOptions::new().append(true).open(&self.path)?;
@@ -129,7 +130,7 @@ impl Ledger {
     }
 
     /// All lines, in order of their blocks.
-    pub(crate) fn lines(&self) -> Result<Vec<Line>> {
+    pub(super) fn lines(&self) -> Result<Vec<Line>> {
         let file = std::fs::File::open(&self.path).map_err(CoreError::io("read", &self.path))?;
         let mut lines = Vec::new();
         for text in std::io::BufReader::new(file).lines().skip(1) {
@@ -143,7 +144,8 @@ impl Ledger {
     }
 
     /// Removes the journal once the manifest stands.
-    pub(crate) fn remove(self) {
-        let _ = std::fs::remove_file(self.path);
+    pub(super) fn forget(root: &Path) {
+        // Often there is none; what cannot be removed is in nobody's way.
+        let _ = std::fs::remove_file(root.join(FILE_NAME));
     }
 }

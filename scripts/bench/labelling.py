@@ -229,7 +229,7 @@ def measure_load(options) -> int:
 def measure_kill(options) -> int:
     place = pathlib.Path(tempfile.mkdtemp(dir=options.place))
     try:
-        tiles, labels, port = make_tiles(place, 100_000), place / "labels", free_port()
+        tiles, labels, port = make_tiles(place, options.tiles), place / "labels", free_port()
         server = Server(tiles, labels, port)
         client = load(server.link, place / "log", 50, options.kills * 3 + 60)
         chance, begun = random.Random(7), time.perf_counter()

@@ -8,7 +8,7 @@ import sys
 PROGRAMS = {
     "gibs-downloader": set(),
     "data-preprocessor": set(),
-    "ssl-learner": {"curator-nn"},
+    "ssl-learner": {"curator-nn", "curator-labeling"},
     "embed-indexer": {"curator-nn", "curator-web"},
     "swipe-labeler": {"curator-labeling", "curator-web"},
     "active-labeler": {"curator-nn", "curator-labeling", "curator-web"},

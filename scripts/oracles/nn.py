@@ -97,3 +97,35 @@ for name, (rule, options) in rules.items():
         ((weight.sin() @ noise((4,), 2.0, 1.0) + bias) ** 2).sum().backward()
         optimizer.step()
     show(name, torch.cat([weight.detach()[1], bias.detach()]))
+
+
+class Head(torch.nn.Module):
+    """SimCLR's projection with the names that ours has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear0 = torch.nn.Linear(512, 512, bias=False)
+        self.norm0 = torch.nn.BatchNorm1d(512)
+        self.linear1 = torch.nn.Linear(512, 128)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear1(self.norm0(self.linear0(x)).relu())
+
+
+encoder, head = network("resnet18", True), Head().double()
+fill(encoder)
+fill(head)
+decayed = [p for m in (encoder, head) for p in m.parameters() if p.dim() > 1]
+others = [p for m in (encoder, head) for p in m.parameters() if p.dim() <= 1]
+optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}], lr=1e-3)
+criterion = lightly.loss.NTXentLoss(temperature=0.2)
+curve = []
+for step in range(8):
+    first, second = (noise((8, 3, 32, 32), 10.0 * (step % 4) + view, 1.0) for view in (0, 1))
+    projected = head(encoder(torch.cat([first, second])))
+    loss = criterion(projected[:8], projected[8:])
+    curve.append(loss.detach())
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+show("SimCLR, 8 steps", torch.stack(curve))

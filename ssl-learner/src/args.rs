@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use curator_cli::{Builtin, Common, DeviceChoice, Failure, Outcome, Program};
+use curator_cli::{Builtin, Common, Failure, Outcome, Program};
 use curator_core::Context;
 use curator_core::doctor::Check;
 
+use crate::evaluate_args::{ClassifyArgs, EvaluateArgs, ExportArgs, ImportArgs};
+use crate::finetune_args::FinetuneArgs;
 use crate::train_args::{TrainArgs, views};
-use crate::{evaluate, preview, train};
+use crate::{adopt, classify, evaluate, export, finetune, preview, train};
 
 /// Learn representations of images without labels.
 #[derive(Debug, Parser)]
@@ -26,8 +28,16 @@ enum Command {
     Train(Box<TrainArgs>),
     /// Write a contact sheet of pictures and their views
     Preview(PreviewArgs),
-    /// Compare the embeddings with channel statistics and with an untrained encoder
+    /// Measure models on images of known classes, beside what needs no training
     Evaluate(EvaluateArgs),
+    /// Make a classifier from a model and labels
+    Finetune(Box<FinetuneArgs>),
+    /// Write the class of every image, and how sure that is
+    Classify(ClassifyArgs),
+    /// Write a model as safetensors, TorchScript and Python code
+    Export(ExportArgs),
+    /// Make a model of other people's weights
+    Import(ImportArgs),
     #[command(flatten)]
     Builtin(Builtin),
 }
@@ -55,25 +65,6 @@ struct PreviewArgs {
     /// Decides pictures and views
     #[arg(long, default_value_t = 0)]
     seed: u64,
-}
-
-/// Flags of `evaluate`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
-    ssl-learner evaluate photos/ --model model/\n  \
-    ssl-learner evaluate tiles/ --model model/ --truth truth.csv")]
-struct EvaluateArgs {
-    /// Images with known classes: class folders, or any images with `--truth`
-    tiles: PathBuf,
-    /// The trained model
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
-    /// CSV file with columns tile_id,label (positive or negative) [default: class folders]
-    #[arg(long, value_name = "FILE")]
-    truth: Option<PathBuf>,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto")]
-    device: DeviceChoice,
 }
 
 impl Program for Cli {
@@ -111,14 +102,25 @@ impl Program for Cli {
                 Ok(Outcome::new(&report, report.to_string()))
             }
             Command::Evaluate(args) => {
-                let report = evaluate::run(
-                    &args.tiles,
-                    &args.model,
-                    args.truth.as_deref(),
-                    args.device,
-                    context,
-                )?;
+                let report = evaluate::run(&args.into(), context)?;
                 Ok(Outcome::new(&report, report.to_string()).partial_if(report.skipped > 0))
+            }
+            Command::Finetune(args) => {
+                let report = finetune::run(&args.config()?, &args.place(), context)?;
+                Ok(Outcome::new(&report, report.to_string()).partial_if(report.skipped > 0))
+            }
+            Command::Classify(args) => {
+                let ClassifyArgs { tiles, model, output, device } = args;
+                let report = classify::run(&tiles, &model, &output, device, context)?;
+                Ok(Outcome::new(&report, report.to_string()).partial_if(report.skipped > 0))
+            }
+            Command::Export(args) => {
+                let report = export::run(&args.model, &args.output, context)?;
+                Ok(Outcome::new(&report, report.to_string()))
+            }
+            Command::Import(args) => {
+                let report = adopt::run(&args.into(), context)?;
+                Ok(Outcome::new(&report, report.to_string()))
             }
             Command::Builtin(_) => unreachable!("built-in commands are run by `curator_cli::main`"),
         }

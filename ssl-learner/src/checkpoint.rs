@@ -1,14 +1,13 @@
 //! Where a run stands, so that it can be killed and continued.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use curator_core::Error as CoreError;
 use curator_nn::optimizer::Optimizer;
-use curator_nn::tch::Tensor;
+use curator_nn::tch::{Tensor, nn};
 use curator_nn::{Encoder, checkpoint};
 
-use crate::Result;
-use crate::objective::Objective;
+use crate::{Error, Result};
 
 /// Position in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -61,11 +60,11 @@ pub(crate) fn save(
     output: &Path,
     position: Position,
     encoder: &Encoder,
-    objective: &Objective,
+    heads: &nn::VarStore,
     optimizer: &Optimizer,
 ) -> Result<()> {
     let mut tensors = checkpoint::variables(encoder.store(), "encoder.");
-    tensors.extend(checkpoint::variables(objective.store(), "heads."));
+    tensors.extend(checkpoint::variables(heads, "heads."));
     tensors.extend(optimizer.state().into_iter().map(|(n, t)| (format!("optimizer.{n}"), t)));
     tensors.push(("position".into(), Tensor::from_slice(&position.integers())));
     tensors.push(("tally".into(), Tensor::from_slice(&position.floats())));
@@ -76,21 +75,24 @@ pub(crate) fn save(
 pub(crate) fn load(
     output: &Path,
     encoder: &mut Encoder,
-    objective: &mut Objective,
+    heads: &mut nn::VarStore,
     optimizer: &mut Optimizer,
 ) -> Result<Option<Position>> {
     let path = path(output);
     if !path.is_file() {
         return Ok(None);
     }
-    let tensors = checkpoint::read(&path)?;
-    checkpoint::restore(encoder.store_mut(), "encoder.", &tensors, &path)?;
-    checkpoint::restore(objective.store_mut(), "heads.", &tensors, &path)?;
-    let state: HashMap<String, Tensor> = tensors
-        .iter()
-        .filter_map(|(n, t)| Some((n.strip_prefix("optimizer.")?.to_string(), t.shallow_clone())))
-        .collect();
-    optimizer.restore(&state)?;
+    let unfit = |source| Error::Checkpoint { directory: directory(output), source };
+    let tensors = checkpoint::read(&path).map_err(unfit)?;
+    let mut restore = || {
+        checkpoint::restore(encoder.store_mut(), "encoder.", &tensors, &path)?;
+        checkpoint::restore(heads, "heads.", &tensors, &path)?;
+        let state = tensors.iter().filter_map(|(name, tensor)| {
+            Some((name.strip_prefix("optimizer.")?.to_string(), tensor.shallow_clone()))
+        });
+        optimizer.restore(&state.collect())
+    };
+    restore().map_err(unfit)?;
     let integers = tensors.get("position").and_then(|t| Vec::<i64>::try_from(t).ok());
     let floats = tensors.get("tally").and_then(|t| Vec::<f64>::try_from(t).ok());
     match (integers.as_deref(), floats.as_deref()) {
@@ -107,11 +109,9 @@ pub(crate) fn load(
             loss_sum,
             norm_sum,
         })),
-        _ => Err(curator_core::Error::damaged(
-            path,
-            "a checkpoint of this version",
-            "one without a position",
-        )
-        .into()),
+        _ => {
+            let found = "one without a position";
+            Err(unfit(CoreError::damaged(&path, "a checkpoint of this version", found).into()))
+        }
     }
 }

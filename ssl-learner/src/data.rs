@@ -73,23 +73,19 @@ pub(crate) struct Plan<'a> {
 }
 
 impl Images {
-    /// Lists the images, and decodes them all once when they fit into the budget.
+    /// Lists the images, all or those of these numbers, and decodes them once when they fit into the budget.
     pub(crate) fn open(
         tiles: TileSet,
+        only: Option<Vec<usize>>,
         size: u32,
         budget: &Budget,
         directory: &Path,
         context: &Context,
     ) -> Result<Self> {
-        let count = tiles.len();
-        let mut images = Self {
-            tiles,
-            size,
-            usable: (0..count).collect(),
-            place: Vec::new(),
-            cache: None,
-            skipped: Mutex::default(),
-        };
+        let usable = only.unwrap_or_else(|| (0..tiles.len()).collect());
+        let count = usable.len();
+        let mut images =
+            Self { tiles, size, usable, place: Vec::new(), cache: None, skipped: Mutex::default() };
         let bytes = count.saturating_mul(images.picture_bytes());
         if let Some(cache) = Cache::new(bytes, budget, directory)? {
             images.fill(cache, context)?;
@@ -100,7 +96,7 @@ impl Images {
     fn fill(&mut self, mut cache: Cache, context: &Context) -> Result<()> {
         let task = context.progress.begin("decode", Some(self.usable.len() as u64), Unit::Items);
         let mut usable = Vec::with_capacity(self.usable.len());
-        let mut place = vec![None; self.usable.len()];
+        let mut place = vec![None; self.tiles.len()];
         for block in self.usable.chunks(1024) {
             context.check()?;
             let pictures: Vec<_> = block.par_iter().map(|&i| self.decode(i, context)).collect();
@@ -144,6 +140,16 @@ impl Images {
     /// Number of images that could not be decoded.
     pub(crate) fn skipped(&self) -> u64 {
         self.skipped.lock().map_or(0, |skipped| skipped.len() as u64)
+    }
+
+    /// The number of the tile at a position.
+    pub(crate) fn tile(&self, position: usize) -> usize {
+        self.usable[position]
+    }
+
+    /// The position of a tile, when its image is used; numbers are ascending.
+    pub(crate) fn position(&self, tile: usize) -> Option<usize> {
+        self.usable.binary_search(&tile).ok()
     }
 
     pub(crate) fn tiles(&self) -> &TileSet {

@@ -61,13 +61,40 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// The truth has too few of a class to measure anything.
-    #[error("{positives} positives and {negatives} negatives among the tiles")]
-    NoTruth {
-        /// Tiles labelled positive.
-        positives: usize,
-        /// Tiles labelled negative.
-        negatives: usize,
+    /// Too few classes with enough images.
+    #[error("{found} classes with at least {needed} images in `{path}`, two are needed")]
+    FewClasses {
+        /// Where labels come from.
+        path: PathBuf,
+        /// Classes with enough images.
+        found: usize,
+        /// Images that a class needs.
+        needed: usize,
+    },
+    /// What people said cannot be read.
+    #[error(transparent)]
+    Labels(#[from] curator_labeling::Error),
+    /// A checkpoint that is damaged or of another program.
+    #[error("the unfinished training cannot be continued: {source}")]
+    Checkpoint {
+        /// The checkpoints' directory.
+        directory: PathBuf,
+        /// What is wrong with it.
+        source: curator_nn::Error,
+    },
+    /// What was exported says something else.
+    #[error("`{path}` differs from the model by {difference}")]
+    Differs {
+        /// The exported file.
+        path: PathBuf,
+        /// The largest difference.
+        difference: f64,
+    },
+    /// A model without a classifier.
+    #[error("`{path}` has no classifier")]
+    NoClassifier {
+        /// The model.
+        path: PathBuf,
     },
 }
 
@@ -94,8 +121,18 @@ impl Diagnose for Error {
                 "use satellite, simclr, multispectral, or a TOML file of `docs/ssl-learner.md`"
                     .into(),
             ),
-            Self::NoTruth { .. } => Some(
-                "five of each are needed; check that the `tile_id` column holds these tiles' ids"
+            Self::FewClasses { .. } => Some(
+                "give class folders, `--labels labels/`, or `--truth FILE` with these tiles' ids"
+                    .into(),
+            ),
+            Self::Labels(error) => error.hint(),
+            Self::Checkpoint { directory, .. } => {
+                let directory = directory.display();
+                Some(format!("remove `{directory}`, then the same command begins anew"))
+            }
+            Self::Differs { .. } => Some("check the installation with `ssl-learner doctor`".into()),
+            Self::NoClassifier { .. } => Some(
+                "make one: `ssl-learner finetune tiles/ --labels labels/ --model model/ -o tuned/`"
                     .into(),
             ),
         }
@@ -105,6 +142,7 @@ impl Diagnose for Error {
         match self {
             Self::Core(error) => error.exit_code(),
             Self::Nn(error) => error.exit_code(),
+            Self::Labels(error) => error.exit_code(),
             Self::Views { .. } => exit::USAGE,
             _ => exit::FAILED,
         }

@@ -1,218 +1,344 @@
-//! `evaluate`: is the representation better than none? Embeddings, an untrained encoder of the same
-//! architecture, and channel statistics are given to the same classifier on the same folds.
+//! `evaluate`: is the representation good, and better than what needs no training? Embeddings of every model, of
+//! an untrained encoder, and channel statistics are asked the same questions about images of known classes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use curator_core::context::Unit;
-use curator_core::logistic::{Examples, cross_validated_scores, mean_and_deviation};
+use curator_core::logistic::mean_and_deviation;
 use curator_core::metrics::average_precision;
-use curator_core::{Context, DeviceChoice, TileSet};
+use curator_core::{Context, DeviceChoice, TileSet, atomic};
 use curator_nn::Encoder;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::baseline::{self, channel_statistics};
-use crate::{Error, Result};
+use crate::baseline::{self, channel_statistics, comparable};
+use crate::bootstrap::{self, Interval, Weights};
+use crate::confusion::{Confusion, likeliest};
+use crate::labels::{Labelled, Labels, by_class};
+use crate::neighbours::{self, Found};
+use crate::probe::{self, FOLDS};
+use crate::{Error, Result, evaluation_page};
 
-/// Folds of the cross-validation.
-const FOLDS: usize = 5;
-/// Inverse regularisation strengths; the best one counts, for each kind of feature alike.
-const STRENGTHS: [f64; 4] = [0.001, 0.01, 0.1, 1.0];
+/// What to evaluate on what.
+#[derive(Debug, Clone)]
+pub struct Evaluation {
+    /// The images.
+    pub tiles: PathBuf,
+    /// Where their classes are known from.
+    pub labels: Labels,
+    /// The models, the one in question first.
+    pub models: Vec<PathBuf>,
+    /// Images at most; of more, so many are drawn by the seed.
+    pub most: usize,
+    /// Decides which.
+    pub seed: u64,
+    /// Where a report goes.
+    pub output: Option<PathBuf>,
+    /// The device.
+    pub device: DeviceChoice,
+}
 
-/// What an evaluation finds. Average precisions are means over the classes, cross-validated.
+/// What one representation is worth.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Measures {
+    /// The model's path as given, `random weights` or `channel statistics`.
+    pub name: String,
+    /// Numbers in a feature vector.
+    pub dim: usize,
+    /// Accuracy of 20 nearest neighbours.
+    pub knn: Interval,
+    /// Accuracy of the linear probe.
+    pub probe: Interval,
+    /// Mean average precision of retrieval, every class counting the same.
+    pub map: Interval,
+    /// Share of an image's class among the ten nearest, every class counting the same.
+    pub precision_at_10: Interval,
+    /// Average precision of the probe's probabilities, mean over the classes; of `positive` alone where the
+    /// other class is `negative`.
+    pub probe_average_precision: f64,
+    /// The probe's mistakes.
+    #[serde(skip)]
+    pub confusion: Confusion,
+}
+
+/// A class and how well the first model's probe tells it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClassReport {
+    /// Its name.
+    pub name: String,
+    /// Its images.
+    pub images: usize,
+    /// Of those told to be of it, the share that is.
+    pub precision: f64,
+    /// Of those that are of it, the share that is told so.
+    pub recall: f64,
+    /// Mean average precision of its images' retrieval.
+    pub map: f64,
+}
+
+/// What an evaluation finds. Intervals are 95 % bootstrap intervals over the images.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
-    /// Tiles with a known label.
-    pub tiles: usize,
-    /// Tiles that could not be decoded.
+    /// Images with a known class.
+    pub images: usize,
+    /// Images that could not be decoded.
     pub skipped: usize,
-    /// Classes evaluated, each against the rest.
-    pub classes: usize,
-    /// Share of the tiles that belong to a class, on average: what a random ranking reaches.
+    /// Share of the largest class: what always saying it reaches.
     pub chance: f64,
-    /// Average precision of channel statistics.
-    pub channel_statistics: f64,
-    /// Average precision of the same architecture with random weights.
-    pub untrained: f64,
-    /// Average precision of the model.
-    pub model: f64,
+    /// Every representation, the model in question first.
+    pub representations: Vec<Measures>,
+    /// Retrieval mAP of the first model less that of the best without training, image by image.
+    pub gain: Interval,
+    /// What the first model is compared with there.
+    pub against: String,
+    /// What follows.
+    pub verdict: String,
+    /// Classes, with the first model's measures.
+    pub classes: Vec<ClassReport>,
+    /// The first model's probe: rows are what images are, columns what they are taken for.
+    pub confusion: Confusion,
+    /// The report's page, where one was asked for.
+    pub page: Option<PathBuf>,
 }
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let best_other = self.channel_statistics.max(self.untrained);
-        let verdict = if self.model > best_other + 0.01 {
-            "the model is better than both"
-        } else if self.model > best_other - 0.01 {
-            "the model is no better than what needs no training: train longer"
-        } else {
-            "the model is worse than what needs no training: train longer, or look at curves.html"
-        };
-        writeln!(f, "average precision on {} tiles, {FOLDS}-fold cross-validated", self.tiles)?;
-        for (name, value) in [
-            ("chance", self.chance),
-            ("channel statistics", self.channel_statistics),
-            ("untrained encoder", self.untrained),
-            ("model", self.model),
-        ] {
-            writeln!(f, "  {name:<20} {value:.3}")?;
+        let classes = self.classes.len();
+        writeln!(f, "{} images of {classes} classes, the largest {:.3}", self.images, self.chance)?;
+        let width = self.representations.iter().map(|m| m.name.chars().count()).max().unwrap_or(0);
+        writeln!(
+            f,
+            "{:width$}  {:19}  {:19}  {:19}  {:19}  probe AP",
+            "", "20-NN accuracy", "linear probe", "retrieval mAP", "precision@10"
+        )?;
+        for m in &self.representations {
+            let [knn, probe, map, first] = [m.knn, m.probe, m.map, m.precision_at_10]
+                .map(|interval| format!("{interval:19}", interval = interval.to_string()));
+            let ap = m.probe_average_precision;
+            writeln!(f, "{:width$}  {knn}  {probe}  {map}  {first}  {ap:.3}", m.name)?;
         }
-        write!(f, "{verdict}")
+        write!(f, "{}", self.verdict)?;
+        match &self.page {
+            Some(page) => write!(f, "\nreport: `{}`", page.display()),
+            None => Ok(()),
+        }
     }
 }
 
-/// Compares a model's embeddings with two baselines.
+/// Compares models, an untrained encoder of the first model's architecture, and channel statistics.
 ///
 /// # Errors
-/// When tiles or model cannot be read, or the truth has fewer than five of a class.
-pub fn run(
-    tiles: &Path,
-    model: &Path,
-    truth: Option<&Path>,
-    device: DeviceChoice,
-    context: &Context,
-) -> Result<Report> {
-    let device = curator_nn::device(device)?;
-    let trained = Encoder::load(model, device)?;
-    let untrained = Encoder::init(trained.config().clone(), 0, device);
-    let tiles = TileSet::open(tiles)?;
-    let known = known_labels(&tiles, truth)?;
-    let features = Features::of(&tiles, &known, &trained, &untrained, context)?;
+/// When tiles, labels or models cannot be read, or fewer than two classes have five images.
+pub fn run(evaluation: &Evaluation, context: &Context) -> Result<Report> {
+    let device = curator_nn::device(evaluation.device)?;
+    let mut encoders = Vec::new();
+    for model in &evaluation.models {
+        encoders.push((model.display().to_string(), Encoder::load(model, device)?));
+    }
+    let first = encoders.first().map(|(_, encoder)| encoder.config().clone());
+    encoders.extend(first.map(|config| {
+        ("random weights".to_string(), Encoder::init(config, evaluation.seed, device))
+    }));
+    let tiles = TileSet::open(&evaluation.tiles)?;
+    let drawn = (evaluation.most, evaluation.seed);
+    let known = Labelled::read(&tiles, &evaluation.labels, FOLDS, drawn, context)?;
+    let (features, labelled) = embed(&tiles, &known, &encoders, context)?;
+    if labelled.by_class().iter().any(|class| class.len() < FOLDS) {
+        return Err(Error::FewClasses { path: evaluation.tiles.clone(), found: 0, needed: FOLDS });
+    }
 
-    let names: std::collections::BTreeSet<&str> = match truth {
-        Some(_) => ["positive"].into(),
-        None => features.labels.iter().map(String::as_str).collect(),
-    };
-    let mut sums = [0.0; 4];
-    let mut classes = 0;
-    for name in names {
+    let names = encoders.iter().map(|(name, _)| name.clone());
+    let names: Vec<String> = names.chain(["channel statistics".to_string()]).collect();
+    let task = context.progress.begin("measure", Some(names.len() as u64), Unit::Items);
+    let mut representations = Vec::new();
+    let mut retrievals = Vec::new();
+    for (name, rows) in names.into_iter().zip(&features) {
         context.check()?;
-        let positive: Vec<bool> = features.labels.iter().map(|l| l == name).collect();
-        let count = positive.iter().filter(|&&p| p).count();
-        if count < FOLDS || positive.len() - count < FOLDS {
-            if truth.is_some() {
-                let negatives = positive.len() - count;
-                return Err(Error::NoTruth { positives: count, negatives });
-            }
-            continue;
-        }
-        classes += 1;
-        sums[0] += count as f64 / positive.len() as f64;
-        let kinds = [&features.statistics, &features.untrained, &features.trained];
-        for (sum, rows) in sums[1..].iter_mut().zip(kinds) {
-            *sum += best_average_precision(rows, &positive);
-        }
+        task.say(&name);
+        let (measures, found) = measure(name, rows, &labelled)?;
+        representations.push(measures);
+        retrievals.push(found.average_precision);
+        task.advance(1);
     }
-    if classes == 0 {
-        return Err(Error::NoTruth { positives: 0, negatives: features.labels.len() });
+    drop(task);
+    let groups = labelled.by_class();
+    let untrained = evaluation.models.len();
+    let best = (untrained..representations.len())
+        .max_by(|&a, &b| representations[a].map.value.total_cmp(&representations[b].map.value))
+        .unwrap_or(untrained);
+    let gains: Vec<f64> = retrievals[0].iter().zip(&retrievals[best]).map(|(a, b)| a - b).collect();
+    let gain = bootstrap::mean(&gains, &groups, Weights::Classes);
+    let against = representations[best].name.clone();
+    let verdict = verdict(gain, &against);
+    let confusion = representations[0].confusion.clone();
+    let per_class = groups.iter().enumerate().map(|(class, members)| ClassReport {
+        name: labelled.classes[class].clone(),
+        images: members.len(),
+        precision: confusion.precision(class),
+        recall: confusion.recall(class),
+        map: members.iter().map(|&i| retrievals[0][i]).sum::<f64>() / members.len() as f64,
+    });
+    let largest = groups.iter().map(Vec::len).max().unwrap_or(0);
+    let mut report = Report {
+        images: labelled.tiles.len(),
+        skipped: known.tiles.len() - labelled.tiles.len(),
+        chance: largest as f64 / labelled.tiles.len().max(1) as f64,
+        classes: per_class.collect(),
+        representations,
+        gain,
+        against,
+        verdict,
+        confusion,
+        page: None,
+    };
+    if let Some(output) = &evaluation.output {
+        report.page = Some(output.join("evaluation.html"));
+        write(output, &report)?;
     }
-    let [chance, channel_statistics, untrained, model] = sums.map(|s| s / f64::from(classes));
-    Ok(Report {
-        tiles: features.labels.len(),
-        skipped: known.len() - features.labels.len(),
-        classes: classes as usize,
-        chance,
-        channel_statistics,
-        untrained,
-        model,
-    })
+    Ok(report)
 }
 
-/// Numbers and labels of the tiles whose label is known.
-fn known_labels(tiles: &TileSet, truth: Option<&Path>) -> Result<Vec<(usize, String)>> {
-    let listed = truth.map(curator_core::dataset::read_truth).transpose()?;
-    let mut known = Vec::new();
-    for (number, tile) in tiles.rows().enumerate() {
-        let tile = tile?;
-        let label = match &listed {
-            Some(labels) => labels.get(&tile.tile_id).cloned(),
-            None => tile.class,
-        };
-        known.extend(label.map(|label| (number, label)));
+fn verdict(gain: Interval, against: &str) -> String {
+    let by = format!("retrieval mAP {} against {against}", Signed(gain));
+    if gain.low > 0.0 {
+        format!("the model is better than what needs no training: {by}")
+    } else if gain.high > 0.0 {
+        format!("the model is no better than what needs no training: {by}; train longer")
+    } else {
+        format!("the model is worse than what needs no training: {by}; do not use it")
     }
-    Ok(known)
 }
 
-/// Features of the labelled tiles, rows in the same order.
-struct Features {
-    labels: Vec<String>,
-    statistics: Rows,
-    untrained: Rows,
-    trained: Rows,
+/// `+0.120 (+0.101…+0.139)`.
+struct Signed(Interval);
+
+impl std::fmt::Display for Signed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Interval { value, low, high } = self.0;
+        write!(f, "{value:+.3} ({low:+.3}…{high:+.3})")
+    }
 }
 
-/// A standardised matrix.
-struct Rows {
+fn write(output: &Path, report: &Report) -> Result<()> {
+    let json = serde_json::to_vec_pretty(report).unwrap_or_default();
+    atomic::write_atomic(&output.join("evaluation.json"), &json)?;
+    let picture = report.confusion.picture();
+    atomic::write_atomic(&output.join("confusion.svg"), picture.as_bytes())?;
+    let page = evaluation_page::page(report, &picture);
+    Ok(atomic::write_atomic(&output.join("evaluation.html"), page.as_bytes())?)
+}
+
+/// Rows of one representation.
+pub(crate) struct Rows {
     data: Vec<f32>,
     dim: usize,
+    /// Whether rows are of length 1 and compared as they are.
+    unit: bool,
 }
 
-impl Rows {
-    /// Each column scaled to mean 0 and standard deviation 1/√D, so that one range of regularisation
-    /// strengths serves every number of columns.
-    fn standardized(mut data: Vec<f32>, dim: usize) -> Self {
-        let (mean, deviation) = mean_and_deviation(&data, dim);
-        let root = (dim as f32).sqrt();
-        for row in data.chunks_exact_mut(dim) {
-            for i in 0..dim {
-                row[i] = (row[i] - mean[i]) / deviation[i] / root;
-            }
-        }
-        Self { data, dim }
-    }
-}
-
-impl Features {
-    fn of(
-        tiles: &TileSet,
-        known: &[(usize, String)],
-        trained: &Encoder,
-        untrained: &Encoder,
-        context: &Context,
-    ) -> Result<Self> {
-        let task = context.progress.begin("embed", Some(known.len() as u64), Unit::Items);
-        let mut labels = Vec::new();
-        let (mut statistics, mut fresh, mut learnt) = (Vec::new(), Vec::new(), Vec::new());
-        for block in known.chunks(128) {
-            context.check()?;
-            let decoded: Vec<_> =
-                block.par_iter().map(|(i, _)| tiles.decode(&tiles.location(*i))).collect();
-            let mut images = Vec::new();
-            for ((_, label), image) in block.iter().zip(decoded) {
-                match image {
-                    Ok(image) => {
-                        images.push(image);
-                        labels.push(label.clone());
-                    }
-                    Err(error) => context.progress.warn(&format!("skipped: {error}")),
-                }
-            }
-            statistics.extend(
-                images
-                    .par_iter()
-                    .flat_map_iter(|image| channel_statistics(&image.data))
-                    .collect::<Vec<_>>(),
-            );
-            fresh.extend(untrained.embed(&images)?);
-            learnt.extend(trained.embed(&images)?);
-            task.advance(block.len() as u64);
-        }
-        Ok(Self {
-            labels,
-            statistics: Rows::standardized(statistics, baseline::DIM),
-            untrained: Rows::standardized(fresh, untrained.dim()),
-            trained: Rows::standardized(learnt, trained.dim()),
-        })
-    }
-}
-
-/// Average precision of held-out scores, at the best regularisation strength.
-fn best_average_precision(rows: &Rows, positive: &[bool]) -> f64 {
-    let features: Vec<&[f32]> = rows.data.chunks_exact(rows.dim).collect();
-    let examples = Examples { features: &features, positive };
-    STRENGTHS
+/// Embeds the labelled images with every encoder; those that cannot be decoded are left out.
+fn embed(
+    tiles: &TileSet,
+    known: &Labelled,
+    encoders: &[(String, Encoder)],
+    context: &Context,
+) -> Result<(Vec<Rows>, Labelled)> {
+    let task = context.progress.begin("embed", Some(known.tiles.len() as u64), Unit::Items);
+    let mut kept =
+        Labelled { tiles: Vec::new(), labels: Vec::new(), classes: known.classes.clone() };
+    let mut rows: Vec<Rows> = encoders
         .iter()
-        .filter_map(|&c| cross_validated_scores(examples, FOLDS, c * rows.dim as f64))
-        .filter_map(|scores| average_precision(&scores, positive))
-        .fold(0.0, f64::max)
+        .map(|(_, encoder)| Rows { data: Vec::new(), dim: encoder.dim(), unit: true })
+        .collect();
+    let mut statistics = Rows { data: Vec::new(), dim: baseline::DIM, unit: false };
+    let blocks = known.tiles.chunks(128).zip(known.labels.chunks(128));
+    for (numbers, labels) in blocks {
+        context.check()?;
+        let decoded: Vec<_> =
+            numbers.par_iter().map(|&i| tiles.decode(&tiles.location(i))).collect();
+        let mut images = Vec::new();
+        for ((&number, &label), image) in numbers.iter().zip(labels).zip(decoded) {
+            match image {
+                Ok(image) => {
+                    images.push(image);
+                    kept.tiles.push(number);
+                    kept.labels.push(label);
+                }
+                Err(error) => context.progress.warn(&format!("skipped: {error}")),
+            }
+        }
+        let of_block: Vec<f32> =
+            images.par_iter().flat_map_iter(|image| channel_statistics(&image.data)).collect();
+        statistics.data.extend(of_block);
+        for (rows, (_, encoder)) in rows.iter_mut().zip(encoders) {
+            rows.data.extend(encoder.embed(&images)?);
+        }
+        task.advance(numbers.len() as u64);
+    }
+    rows.push(statistics);
+    Ok((rows, kept))
+}
+
+fn measure(name: String, rows: &Rows, labelled: &Labelled) -> Result<(Measures, Found)> {
+    let Rows { data, dim, unit } = rows;
+    let (labels, classes) = (&labelled.labels, labelled.classes.len());
+    let groups = by_class(labels, classes);
+    let scaled;
+    let near = if *unit {
+        data
+    } else {
+        scaled = comparable(data, data, *dim);
+        &scaled
+    };
+    let found = neighbours::search(near, *dim, labels, classes)?;
+    let (mean, deviation) = mean_and_deviation(data, *dim);
+    let standard: Vec<f32> =
+        data.iter().enumerate().map(|(i, x)| (x - mean[i % dim]) / deviation[i % dim]).collect();
+    let logits = probe::held_out(&standard, *dim, labels, classes)?;
+    let right: Vec<f64> = logits
+        .chunks_exact(classes)
+        .zip(labels)
+        .map(|(row, &label)| f64::from(u8::from(likeliest(row) == label)))
+        .collect();
+    let measures = Measures {
+        name,
+        dim: *dim,
+        knn: bootstrap::mean(&found.right, &groups, Weights::Images),
+        probe: bootstrap::mean(&right, &groups, Weights::Images),
+        map: bootstrap::mean(&found.average_precision, &groups, Weights::Classes),
+        precision_at_10: bootstrap::mean(&found.precision, &groups, Weights::Classes),
+        probe_average_precision: of_probabilities(&logits, labels, &labelled.classes),
+        confusion: Confusion::of(&logits, labels, &labelled.classes),
+    };
+    Ok((measures, found))
+}
+
+/// Average precision of each class's probability, mean over the classes, or of `positive` alone.
+fn of_probabilities(logits: &[f32], labels: &[usize], classes: &[String]) -> f64 {
+    let probabilities: Vec<Vec<f64>> = logits
+        .chunks_exact(classes.len())
+        .map(|row| curator_core::calibration::softmax(row, 1.0))
+        .collect();
+    let one = |class: usize| {
+        let scores: Vec<f32> = probabilities.iter().map(|row| row[class] as f32).collect();
+        let positive: Vec<bool> = labels.iter().map(|&label| label == class).collect();
+        average_precision(&scores, &positive).unwrap_or(0.0)
+    };
+    match classes {
+        [negative, positive] if negative == "negative" && positive == "positive" => one(1),
+        _ => (0..classes.len()).map(one).sum::<f64>() / classes.len().max(1) as f64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gain_must_be_sure() {
+        let gain = |value, low, high| verdict(Interval { value, low, high }, "random weights");
+        assert!(gain(0.1, 0.05, 0.15).contains("is better than"));
+        assert!(gain(0.01, -0.02, 0.04).contains("no better"));
+        assert!(gain(-0.1, -0.15, -0.05).contains("worse"));
+    }
 }

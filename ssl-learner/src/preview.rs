@@ -55,7 +55,7 @@ impl std::fmt::Display for Report {
 pub fn run(sheet: &Sheet, tiles: &Path, output: &Path, context: &Context) -> Result<Report> {
     let nothing = Budget { memory: 0, disk: 0 };
     let images =
-        Images::open(TileSet::open(tiles)?, sheet.size, &nothing, Path::new("."), context)?;
+        Images::open(TileSet::open(tiles)?, None, sheet.size, &nothing, Path::new("."), context)?;
     let mut positions: Vec<usize> = (0..images.len()).collect();
     positions.sort_by_cached_key(|&p| seed::mix(sheet.seed, &[p as u64]));
     positions.truncate(sheet.pictures);

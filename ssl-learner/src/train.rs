@@ -1,18 +1,19 @@
 //! `train`: from images to an encoder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use curator_core::manifest::{self, Freshness, Input, Manifest, Part};
-use curator_core::{Context, DeviceChoice, TileSet, atomic, digest};
+use curator_core::manifest::{self, Manifest, Part};
+use curator_core::{Context, DeviceChoice, TileSet, digest};
 use serde::Serialize;
 
 use crate::cache::Budget;
 use crate::config::TrainConfig;
 use crate::data::Images;
+use crate::fresh::fresh_encoder;
 use crate::metrics::EpochMetrics;
-use crate::training::{Trained, Training, fresh_encoder};
+use crate::training::{Trained, Training};
 use crate::verdict::Verdict;
-use crate::{Result, checkpoint, curves, metrics, tensorboard};
+use crate::{Result, checkpoint, curves, metrics, settle, tensorboard};
 
 /// Fewest images that make sense.
 const FEWEST: usize = 8;
@@ -88,11 +89,11 @@ pub fn run(config: &TrainConfig, place: &Place, context: &Context) -> Result<Rep
     let tiles = TileSet::open(&place.tiles)?;
     let recipe = serde_json::to_value(config).unwrap_or_default();
     let inputs = vec![tiles.input()];
-    if let Some(report) = settle(place, &recipe, &inputs)? {
-        return Ok(report);
+    if settle::is_finished(&place.output, place.force, &recipe, &inputs)? {
+        return finished(&place.output);
     }
     let checkpoints = checkpoint::directory(&place.output);
-    let images = Images::open(tiles, config.input_size, &place.cache, &checkpoints, context)?;
+    let images = Images::open(tiles, None, config.input_size, &place.cache, &checkpoints, context)?;
     if images.len() < FEWEST {
         return Err(images.too_few(FEWEST));
     }
@@ -116,7 +117,7 @@ pub fn run(config: &TrainConfig, place: &Place, context: &Context) -> Result<Rep
     encoder.save(&place.output)?;
     verdict.write(&place.output)?;
     curves::write(&place.output, &metrics, Some(&verdict))?;
-    let mut manifest = Manifest::new(manifest::MODEL, created_by(), recipe);
+    let mut manifest = Manifest::new(manifest::MODEL, settle::created_by(), recipe);
     manifest.inputs = inputs;
     let epochs = metrics.len() as u64;
     for (path, rows) in [
@@ -147,55 +148,17 @@ pub fn run(config: &TrainConfig, place: &Place, context: &Context) -> Result<Rep
     Ok(report)
 }
 
-fn created_by() -> &'static str {
-    concat!("ssl-learner ", env!("CARGO_PKG_VERSION"))
-}
-
-/// Decides what to do about what is in the output already: nothing, continue, or refuse.
-fn settle(place: &Place, recipe: &serde_json::Value, inputs: &[Input]) -> Result<Option<Report>> {
-    let output = &place.output;
-    match Manifest::freshness(output, manifest::MODEL, recipe, inputs)? {
-        Freshness::UpToDate => {
-            let count = |name: &str| {
-                Manifest::open(output, manifest::MODEL)
-                    .map(|m| m.counts.get(name).copied().unwrap_or(0))
-            };
-            return Ok(Some(Report {
-                up_to_date: true,
-                images: count("images")?,
-                skipped: count("skipped")?,
-                steps: count("steps")?,
-                last: metrics::read(output).pop(),
-                verdict: Verdict::read(output),
-                output: output.clone(),
-            }));
-        }
-        Freshness::Other(difference) if !place.force => {
-            return Err(
-                curator_core::Error::OtherConfig { path: output.clone(), difference }.into()
-            );
-        }
-        Freshness::Other(_) => Manifest::remove_outputs(output)?,
-        Freshness::Absent => {}
-    }
-    // An unfinished run is continued only by the command that began it.
-    let checkpoints = checkpoint::directory(output);
-    let begun = checkpoints.join("begun.json");
-    let mut this = Manifest::new(manifest::MODEL, created_by(), recipe.clone());
-    this.inputs = inputs.to_vec();
-    if checkpoint::path(output).is_file()
-        && let Ok(text) = std::fs::read_to_string(&begun)
-        && text != this.digest()
-    {
-        if !place.force {
-            let difference = "the unfinished training there has other settings or images".into();
-            return Err(
-                curator_core::Error::OtherConfig { path: output.clone(), difference }.into()
-            );
-        }
-        std::fs::remove_dir_all(&checkpoints)
-            .map_err(curator_core::Error::io("remove", checkpoints))?;
-    }
-    atomic::write_atomic(&begun, this.digest().as_bytes())?;
-    Ok(None)
+/// What a finished run said.
+fn finished(output: &Path) -> Result<Report> {
+    let manifest = Manifest::open(output, manifest::MODEL)?;
+    let count = |name: &str| manifest.counts.get(name).copied().unwrap_or(0);
+    Ok(Report {
+        up_to_date: true,
+        images: count("images"),
+        skipped: count("skipped"),
+        steps: count("steps"),
+        last: metrics::read(output).pop(),
+        verdict: Verdict::read(output),
+        output: output.into(),
+    })
 }

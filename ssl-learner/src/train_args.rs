@@ -207,14 +207,14 @@ fn number(text: &str, fits: fn(f64) -> bool, range: &str) -> Result<f64, String>
     }
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
     number(text, |value| value > 0.0 && value.is_finite(), "a number above 0")
 }
 
-fn not_negative(text: &str) -> Result<f64, String> {
+pub(crate) fn not_negative(text: &str) -> Result<f64, String> {
     number(text, |value| value >= 0.0 && value.is_finite(), "0 or a number above")
 }
 
-fn share(text: &str) -> Result<f64, String> {
+pub(crate) fn share(text: &str) -> Result<f64, String> {
     number(text, |value| (0.0..=0.9).contains(&value), "from 0 to 0.9")
 }

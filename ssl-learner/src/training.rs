@@ -4,51 +4,47 @@ use std::time::{Duration, Instant};
 
 use curator_core::Context;
 use curator_core::context::{Task, Unit};
-use curator_nn::augment::{Augmentation, Draw};
+use curator_nn::augment::Draw;
 use curator_nn::optimizer::Optimizer;
 use curator_nn::tch::{Device, Tensor, no_grad};
-use curator_nn::{Encoder, EncoderConfig, batch, weights};
+use curator_nn::{Encoder, batch};
 
 use crate::checkpoint::{self, Position};
 use crate::config::{Length, TrainConfig};
 use crate::data::{self, Batch, Images, Plan};
+use crate::fresh::fresh_encoder;
 use crate::metrics::{self, EpochMetrics};
-use crate::monitor::{Health, alignment_uniformity, knn_accuracy};
 use crate::objective::Objective;
 use crate::positives::Partners;
 use crate::schedule::learning_rate;
 use crate::train::Place;
 use crate::{Error, Result, curves, tensorboard};
 
-/// Images that health is measured on.
-const MONITORED: usize = 512;
-/// Health is measured when it takes at most this share of the time.
-const MONITOR_SHARE: f64 = 0.05;
 /// Milliseconds between two checkpoints inside an epoch.
 const CHECKPOINT_EVERY: u64 = 60_000;
 /// The epoch that the views of held-out and monitored images are drawn for.
-const FIXED: u64 = u64::MAX;
+pub(crate) const FIXED: u64 = u64::MAX;
 
 /// A run in progress.
 pub(crate) struct Training<'a> {
-    config: &'a TrainConfig,
-    place: &'a Place,
-    images: &'a Images,
-    device: Device,
-    encoder: Encoder,
-    objective: Objective,
+    pub(crate) config: &'a TrainConfig,
+    pub(crate) place: &'a Place,
+    pub(crate) images: &'a Images,
+    pub(crate) device: Device,
+    pub(crate) encoder: Encoder,
+    pub(crate) objective: Objective,
     optimizer: Optimizer,
     partners: Option<Partners>,
-    training: Vec<usize>,
-    validation: Vec<usize>,
+    pub(crate) training: Vec<usize>,
+    pub(crate) validation: Vec<usize>,
     batch_size: usize,
     position: Position,
-    metrics: Vec<EpochMetrics>,
+    pub(crate) metrics: Vec<EpochMetrics>,
     /// Time spent on measuring, and in all, since the process began to train.
-    measuring: Duration,
-    begun: Instant,
+    pub(crate) measuring: Duration,
+    pub(crate) begun: Instant,
     /// Whether the embeddings were unhealthy when last measured.
-    alarmed: bool,
+    pub(crate) alarmed: bool,
 }
 
 /// What a run leaves.
@@ -56,38 +52,6 @@ pub(crate) struct Trained {
     pub(crate) encoder: Encoder,
     pub(crate) steps: u64,
     pub(crate) metrics: Vec<EpochMetrics>,
-}
-
-/// The encoder that a run starts from, equal for equal seeds.
-pub(crate) fn fresh_encoder(
-    config: &TrainConfig,
-    place: &Place,
-    images: &Images,
-    device: Device,
-    context: &Context,
-) -> Result<Encoder> {
-    let (mean, std) = match config.weights {
-        // What the weights were trained with (torchvision and timm, ImageNet).
-        Some(_) => (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
-        None => images.statistics(context)?,
-    };
-    let first = images.tiles().rows().next().and_then(std::result::Result::ok);
-    let encoder_config = EncoderConfig {
-        stem: config.stem,
-        mean,
-        std,
-        method: config.method.name().into(),
-        resolution: first.and_then(|tile| tile.resolution),
-        ..EncoderConfig::rgb(config.arch, config.input_size)
-    };
-    let mut encoder = Encoder::init(encoder_config, config.seed, device);
-    if let Some(path) = &place.weights {
-        let adopted = weights::adopt(encoder.store_mut(), path)?;
-        for how in &adopted.adapted {
-            context.progress.note(&format!("starting weights: {how}"));
-        }
-    }
-    Ok(encoder)
 }
 
 impl<'a> Training<'a> {
@@ -104,7 +68,7 @@ impl<'a> Training<'a> {
         let stores = [("encoder.", encoder.store()), ("heads.", objective.store())];
         let mut optimizer = Optimizer::new(&stores, config.optimizer, config.weight_decay);
         let position =
-            checkpoint::load(&place.output, &mut encoder, &mut objective, &mut optimizer)?;
+            checkpoint::load(&place.output, &mut encoder, objective.store_mut(), &mut optimizer)?;
         if let Some(position) = position {
             context.progress.note(&format!("continuing at step {}", position.steps));
         }
@@ -357,98 +321,10 @@ impl<'a> Training<'a> {
         Ok(Some(loss))
     }
 
-    /// Health of the embeddings of a sample, when it is due.
-    fn measure(&mut self, line: &mut EpochMetrics, due: bool, context: &Context) -> Result<()> {
-        let share = self.measuring.as_secs_f64() / self.begun.elapsed().as_secs_f64().max(1e-9);
-        let due = due
-            || match self.place.monitor_every {
-                Some(epochs) => (line.epoch + 1).is_multiple_of(epochs),
-                None => self.metrics.is_empty() || share <= MONITOR_SHARE,
-            };
-        if !due {
-            return Ok(());
-        }
-        let begun = Instant::now();
-        let all: &[usize] =
-            if self.validation.len() >= 64 { &self.validation } else { &self.training };
-        let positions = Images::sample(all, MONITORED);
-        let (dim, config) = (self.encoder.dim(), self.config);
-        let (mut embeddings, mut projections) = (Vec::new(), Vec::new());
-        for block in positions.chunks(128) {
-            let batch = self.images.batch(block, context)?;
-            let (features, projected) = self.look(&batch)?;
-            embeddings.extend(features);
-            projections.extend(projected);
-        }
-        let health = Health::of(&projections, &embeddings, positions.len());
-        (line.spread, line.rank) = (Some(health.spread), Some(health.rank));
-        let alarm = health.alarm();
-        match (&alarm, self.alarmed) {
-            (Some(alarm), false) => {
-                context.progress.warn(&format!("after epoch {}: {alarm}", line.epoch));
-            }
-            (None, true) => {
-                let text = format!("after epoch {}: the embeddings have recovered", line.epoch);
-                context.progress.note(&text);
-            }
-            _ => {}
-        }
-        self.alarmed = alarm.is_some();
-        let classes = self.images.classes(&positions)?;
-        line.knn_accuracy = if classes.len() * dim == embeddings.len() {
-            knn_accuracy(&embeddings, dim, &classes, 10)
-        } else {
-            None
-        };
-        if line.knn_accuracy.is_none() {
-            let positions = Images::sample(&positions, MONITORED / 2);
-            let batch = self.images.batch(&positions, context)?;
-            let view = |view| -> Result<Vec<f32>> {
-                let draw = Draw { seed: config.seed, epoch: FIXED, view, images: &batch.images };
-                self.embed_views(&batch, &config.augmentation, &draw)
-            };
-            let (alignment, uniformity) = alignment_uniformity(&view(0)?, &view(1)?, dim);
-            (line.alignment, line.uniformity) = (Some(alignment), Some(uniformity));
-        }
-        self.measuring += begun.elapsed();
-        Ok(())
-    }
-
-    /// Features and projections of pictures, rows scaled to length 1.
-    fn look(&self, batch: &Batch) -> Result<(Vec<f32>, Vec<f32>)> {
-        no_grad(|| {
-            let pictures =
-                batch::to_tensor(&batch.samples, self.config.input_size, 3, self.device)?;
-            let features = self.encoder.forward(&pictures, false)?;
-            Ok((rows(&features)?, rows(&self.objective.project(&features)?)?))
-        })
-    }
-
-    fn embed_views(
-        &self,
-        batch: &Batch,
-        augmentation: &Augmentation,
-        draw: &Draw,
-    ) -> Result<Vec<f32>> {
-        no_grad(|| {
-            let pictures =
-                batch::to_tensor(&batch.samples, self.config.input_size, 3, self.device)?;
-            rows(&self.encoder.forward(&augmentation.apply(&pictures, draw)?, false)?)
-        })
-    }
-
     fn save(&self) -> Result<()> {
         let Self { place, position, encoder, objective, optimizer, .. } = self;
-        checkpoint::save(&place.output, *position, encoder, objective, optimizer)
+        checkpoint::save(&place.output, *position, encoder, objective.store(), optimizer)
     }
-}
-
-/// Rows `[N, D]` scaled to length 1, one after the other.
-fn rows(tensor: &Tensor) -> Result<Vec<f32>> {
-    let unit = curator_nn::loss::normalize(tensor)?;
-    let flat = || unit.f_to_device(Device::Cpu)?.f_contiguous()?.f_view([-1]);
-    let flat = flat().map_err(curator_nn::Error::from)?;
-    Ok(Vec::<f32>::try_from(&flat).map_err(curator_nn::Error::from)?)
 }
 
 /// ` · 1 h 5 min left`.

@@ -1,62 +1,13 @@
 //! `ssl-learner train` and `preview`, the real binary on small pictures.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
-
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
-use curator_core::{Raster, digest, seed};
-use tempfile::TempDir;
+use curator_core::Raster;
 
-/// A folder of pictures in two classes: bright discs, and bright bars, on noise.
-fn pictures(count: u64) -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    for i in 0..count {
-        let disc = i % 2 == 0;
-        let draw = |k: u64, n: u64| seed::mix(i, &[k]) % n;
-        let (x0, y0) = (10 + draw(1, 12) as i64, 10 + draw(2, 12) as i64);
-        let data = (0..32 * 32_i64).flat_map(|p| {
-            let (x, y) = (p % 32, p / 32);
-            let inside =
-                if disc { (x - x0).pow(2) + (y - y0).pow(2) < 49 } else { (y - y0).abs() < 3 };
-            let level = if inside { 170 } else { 40 };
-            [0, 1, 2].map(|band| level + (seed::mix(i, &[3, p as u64, band]) % 50) as u8)
-        });
-        let raster = Raster { width: 32, height: 32, bands: 3, data: data.collect() };
-        let path = dir.path().join(if disc { "discs" } else { "bars" }).join(format!("{i:03}.png"));
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, raster.to_png().unwrap()).unwrap();
-    }
-    dir
-}
+mod common;
 
-fn run(words: &str, tiles: &Path, output: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ssl-learner"))
-        .args(words.split(' ').next())
-        .arg(tiles)
-        .arg("-o")
-        .arg(output)
-        .args(words.split(' ').skip(1))
-        .args(["-j", "1", "--no-progress"])
-        .output()
-        .unwrap()
-}
-
-const SMALL: &str = "train --arch minicnn --input-size 32 --batch-size 16";
-
-/// Runs with an expected exit code and returns stdout and stderr together.
-fn expect(code: i32, words: &str, tiles: &Path, output: &Path) -> String {
-    let done = run(words, tiles, output);
-    let text = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
-    if done.status.code() != Some(code) || text.contains("panicked") {
-        panic!("`{words}` ended with {:?}, not {code}:\n{text}", done.status.code());
-    }
-    text
-}
-
-fn weights(model: &Path) -> String {
-    digest::of_file(&model.join("encoder.safetensors")).unwrap()
-}
+use common::{SMALL, expect, pictures, weights};
 
 #[test]
 fn a_model_is_all_its_files_and_trained_once() {
@@ -231,4 +182,107 @@ fn a_preview_shows_presets_and_files_of_views() {
     std::fs::write(&views, "rotat = false\n").unwrap();
     let words = format!("preview --views {}", views.display());
     assert!(expect(2, &words, tiles.path(), &place.path().join("c.png")).contains("rotat"));
+}
+
+#[test]
+fn pictures_of_all_sizes_and_kinds_are_one_set() {
+    let (tiles, place) = (pictures(12), tempfile::tempdir().unwrap());
+    for (number, (width, height)) in [(7, 90), (300, 20), (1, 1), (64, 64)].into_iter().enumerate()
+    {
+        let raster = Raster::filled(width, height, &[200, 90, 10]);
+        let path = tiles.path().join("bars").join(format!("odd{number}.png"));
+        std::fs::write(path, raster.to_png().unwrap()).unwrap();
+        let path = tiles.path().join("discs").join(format!("odd{number}.jpg"));
+        std::fs::write(path, raster.to_jpeg(90).unwrap()).unwrap();
+    }
+    // Grey, with transparency, of 16 bits, of one bit, in a palette.
+    for (name, kind, bits, bytes) in [
+        ("grey", png::ColorType::Grayscale, png::BitDepth::Eight, 1),
+        ("alpha", png::ColorType::Rgba, png::BitDepth::Eight, 4),
+        ("deep", png::ColorType::Rgb, png::BitDepth::Sixteen, 6),
+        ("flat", png::ColorType::GrayscaleAlpha, png::BitDepth::Sixteen, 4),
+    ] {
+        let file = std::fs::File::create(tiles.path().join("bars").join(format!("{name}.png")));
+        let mut encoder = png::Encoder::new(file.unwrap(), 40, 30);
+        encoder.set_color(kind);
+        encoder.set_depth(bits);
+        let data: Vec<u8> = (0..40 * 30 * bytes).map(|i| (i % 251) as u8).collect();
+        encoder.write_header().unwrap().write_image_data(&data).unwrap();
+    }
+    let words = format!("{SMALL} --epochs 2");
+    let text = expect(0, &words, tiles.path(), &place.path().join("model"));
+    assert!(text.contains("trained on 24 images"), "{text}");
+}
+
+#[test]
+fn ctrl_c_ends_with_130_and_the_same_command_continues() {
+    let (tiles, place) = (pictures(48), tempfile::tempdir().unwrap());
+    let words = format!("{SMALL} --epochs 30");
+    let whole = place.path().join("whole");
+    expect(0, &words, tiles.path(), &whole);
+    let model = place.path().join("model");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ssl-learner"))
+        .arg("train")
+        .arg(tiles.path())
+        .arg("-o")
+        .arg(&model)
+        .args(words.split(' ').skip(1))
+        .args(["-j", "1", "-q"])
+        .spawn()
+        .unwrap();
+    while !model.join("metrics.jsonl").exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(
+        model.join("checkpoints/last.safetensors").exists()
+            && !model.join("manifest.json").exists()
+    );
+    assert!(expect(0, &words, tiles.path(), &model).contains("continuing at step"));
+    assert_eq!(weights(&whole), weights(&model));
+}
+
+#[test]
+fn a_disk_that_fills_during_a_checkpoint_is_said_and_nothing_is_half_written() {
+    let (tiles, place) = (pictures(24), tempfile::tempdir().unwrap());
+    let model = place.path().join("model");
+    // Files may not grow beyond half a megabyte: writing fails as on a full disk.
+    let script = "trap '' XFSZ; ulimit -f 1000; exec \"$0\" \"$@\"";
+    let done = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_ssl-learner"), "train"])
+        .arg(tiles.path())
+        .arg("-o")
+        .arg(&model)
+        .args(SMALL.split(' ').skip(1))
+        .args(["--epochs", "2", "-j", "1", "--no-progress"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(1), "{text}");
+    assert!(text.contains("cannot write") && text.contains("last.safetensors"), "{text}");
+    let left: Vec<_> = std::fs::read_dir(model.join("checkpoints")).unwrap().collect();
+    assert_eq!(left.len(), 1, "only what began it: {left:?}");
+    expect(0, &format!("{SMALL} --epochs 2"), tiles.path(), &model);
+}
+
+#[test]
+fn a_checkpoint_that_does_not_fit_is_refused_by_name() {
+    let (tiles, place) = (pictures(24), tempfile::tempdir().unwrap());
+    let (model, other) = (place.path().join("model"), place.path().join("other"));
+    expect(0, &format!("{SMALL} --epochs 1"), tiles.path(), &other);
+    let checkpoint = model.join("checkpoints/last.safetensors");
+    for (contents, said) in [
+        (std::fs::read(other.join("encoder.safetensors")).unwrap(), "is missing"),
+        (b"cut".to_vec(), "is damaged"),
+    ] {
+        std::fs::create_dir_all(model.join("checkpoints")).unwrap();
+        std::fs::write(&checkpoint, contents).unwrap();
+        let text = expect(1, &format!("{SMALL} --epochs 1"), tiles.path(), &model);
+        assert!(text.contains("last.safetensors") && text.contains(said), "{text}");
+        assert!(text.contains("remove `"), "{text}");
+    }
+    std::fs::remove_dir_all(model.join("checkpoints")).unwrap();
+    expect(0, &format!("{SMALL} --epochs 1"), tiles.path(), &model);
 }

@@ -6,6 +6,7 @@
 
 pub mod atomic;
 pub mod bbox;
+pub mod calibration;
 pub mod context;
 pub mod dataset;
 pub mod device;

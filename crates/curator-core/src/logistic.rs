@@ -44,7 +44,7 @@ impl Logistic {
         let weight =
             |p: bool| c * n as f64 / (2 * if p { positives } else { n - positives }) as f64;
         let objective = |parameters: &[f64]| loss_and_gradient(examples, parameters, weight);
-        let solution = minimize(objective, vec![0.0; dim + 1]);
+        let solution = minimize(objective, vec![0.0; dim + 1], TOLERANCE);
         let weights = solution[..dim].iter().map(|&w| w as f32).collect();
         Some(Self { weights, bias: solution[dim] as f32 })
     }
@@ -198,16 +198,22 @@ fn loss_and_gradient(
 }
 
 /// A value and its gradient.
-type Evaluation = (f64, Vec<f64>);
+pub type Evaluation = (f64, Vec<f64>);
 
-/// L-BFGS with a backtracking line search (Nocedal & Wright 2006, algorithms 7.4 and 3.1).
-fn minimize(objective: impl Fn(&[f64]) -> Evaluation, start: Vec<f64>) -> Vec<f64> {
+/// Where a smooth function is smallest, from a start on: L-BFGS with a backtracking line search (Nocedal &
+/// Wright 2006, algorithms 7.4 and 3.1), until no component of the gradient is above `tolerance`.
+#[must_use]
+pub fn minimize(
+    objective: impl Fn(&[f64]) -> Evaluation,
+    start: Vec<f64>,
+    tolerance: f64,
+) -> Vec<f64> {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let mut x = start;
     let (mut value, mut gradient) = objective(&x);
     let mut history: std::collections::VecDeque<(Vec<f64>, Vec<f64>, f64)> = Default::default();
     for _ in 0..ITERATIONS {
-        if gradient.iter().fold(0.0, |m: f64, g| m.max(g.abs())) < TOLERANCE {
+        if gradient.iter().fold(0.0, |m: f64, g| m.max(g.abs())) < tolerance {
             break;
         }
         let mut direction: Vec<f64> = gradient.iter().map(|g| -g).collect();

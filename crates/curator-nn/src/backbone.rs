@@ -38,6 +38,42 @@ impl Arch {
     }
 }
 
+impl Arch {
+    /// How deep a variable lies, from 0 for the first layers, by its name; the last is
+    /// [`Arch::stages`] − 1. Stages are ResNet's four after its stem, a transformer's blocks, and the small
+    /// network's layers.
+    #[must_use]
+    pub fn stage(self, name: &str) -> u32 {
+        let mut parts = name.split('.');
+        let first = parts.next().unwrap_or_default();
+        let number = |text: &str| text.parse::<u32>().ok();
+        let stage = match self {
+            Self::ResNet18 | Self::ResNet34 | Self::ResNet50 => {
+                first.strip_prefix("layer").and_then(number)
+            }
+            Self::MiniCnn(_) => match first.strip_prefix("conv").and_then(number) {
+                Some(conv) => Some(conv.saturating_sub(1)),
+                None => Some(4),
+            },
+            Self::VitTiny => match first {
+                "blocks" => parts.next().and_then(number).map(|block| block + 1),
+                "norm" => Some(self.stages() - 1),
+                _ => None,
+            },
+        };
+        stage.unwrap_or(0).min(self.stages() - 1)
+    }
+
+    /// Number of stages.
+    #[must_use]
+    pub fn stages(self) -> u32 {
+        match self {
+            Self::ResNet18 | Self::ResNet34 | Self::ResNet50 | Self::MiniCnn(_) => 5,
+            Self::VitTiny => vit::DEPTH as u32 + 2,
+        }
+    }
+}
+
 impl std::str::FromStr for Arch {
     type Err = String;
 
@@ -162,6 +198,27 @@ impl Backbone {
             Network::ResNet(network) => network.forward(&images, train),
             Network::MiniCnn(network) => network.forward(&images),
             Network::Vit(network) => network.forward(&images),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_lie_as_deep_as_their_names_say() {
+        for (arch, name, stage) in [
+            (Arch::ResNet18, "conv1.weight", 0),
+            (Arch::ResNet50, "bn1.bias", 0),
+            (Arch::ResNet18, "layer4.1.bn2.weight", 4),
+            (Arch::MiniCnn(128), "conv1.bias", 0),
+            (Arch::MiniCnn(128), "linear.weight", 4),
+            (Arch::VitTiny, "pos_embed", 0),
+            (Arch::VitTiny, "blocks.11.mlp.fc1.bias", 12),
+            (Arch::VitTiny, "norm.weight", 13),
+        ] {
+            assert_eq!(arch.stage(name), stage, "{name}");
         }
     }
 }

@@ -38,18 +38,6 @@ pub fn channels_last(images: &Tensor) -> Result<Tensor> {
     Ok(images.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?)
 }
 
-/// Normalises `[N, C, H, W]` by each band's mean and standard deviation.
-///
-/// # Errors
-/// [`crate::Error::Torch`] when the number of bands differs.
-pub fn standardize(images: &Tensor, mean: &[f32], std: &[f32]) -> Result<Tensor> {
-    let shape = [1, mean.len() as i64, 1, 1];
-    let vector = |x: &[f32]| -> Result<Tensor> {
-        Ok(Tensor::f_from_slice(x)?.f_view(shape)?.f_to_device(images.device())?)
-    };
-    Ok(images.f_sub(&vector(mean)?)?.f_div(&vector(std)?)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -43,6 +43,9 @@ pub struct Encoder {
     config: EncoderConfig,
     store: nn::VarStore,
     backbone: Backbone,
+    /// Mean and standard deviation of each band, `[1, C, 1, 1]`. Kept, not made for every batch: a tensor made of
+    /// numbers while a network is traced is traced as zeros.
+    normal: [Tensor; 2],
     training_kind: Kind,
 }
 
@@ -54,7 +57,9 @@ impl Encoder {
         let store = nn::VarStore::new(device);
         let (bands, size) = (i64::from(config.bands), i64::from(config.input_size));
         let backbone = Backbone::new(&store.root(), config.arch, bands, config.stem, size);
-        Self { config, store, backbone, training_kind: Kind::Float }
+        let vector = |x: &[f32]| Tensor::from_slice(x).view([1, -1, 1, 1]).to_device(device);
+        let normal = [vector(&config.mean), vector(&config.std)];
+        Self { config, store, backbone, normal, training_kind: Kind::Float }
     }
 
     /// Loads a `curator.model` directory, or the copy of one inside an index.
@@ -129,9 +134,29 @@ impl Encoder {
     /// # Errors
     /// [`Error::Torch`] when the bands differ or the device's memory does not suffice.
     pub fn forward(&self, pictures: &Tensor, train: bool) -> Result<Tensor> {
-        let input = batch::standardize(pictures, &self.config.mean, &self.config.std)?;
+        let input = self.standardize(pictures)?;
         let kind = if train { self.training_kind } else { Kind::Float };
         self.backbone.forward(&input.f_to_kind(kind)?, train)
+    }
+
+    /// As [`Encoder::forward`] for training on few pictures: it computes in the kind of training, and
+    /// normalises by the running statistics, which stay as they are.
+    ///
+    /// # Errors
+    /// As [`Encoder::forward`].
+    pub fn forward_tuning(&self, pictures: &Tensor) -> Result<Tensor> {
+        let input = self.standardize(pictures)?;
+        self.backbone.forward(&input.f_to_kind(self.training_kind)?, false)
+    }
+
+    fn standardize(&self, pictures: &Tensor) -> Result<Tensor> {
+        let [mean, std] = &self.normal;
+        Ok(pictures.f_sub(mean)?.f_div(std)?)
+    }
+
+    /// Says how the weights came to be, in `config.json`.
+    pub fn set_method(&mut self, method: &str) {
+        self.config.method = method.into();
     }
 
     /// Embeds pictures of any size: `[N, D]`, L2-normalised, in the order given.

@@ -12,7 +12,7 @@ use crate::layer::{LayerNorm, Linear, wide};
 /// Numbers in a token, and in a feature.
 pub(crate) const DIM: i64 = 192;
 const HEADS: i64 = 3;
-const DEPTH: i64 = 12;
+pub(crate) const DEPTH: i64 = 12;
 
 /// Standard deviation of fresh weights.
 const NORMAL: Init = Init::Randn { mean: 0.0, stdev: 0.02 };
@@ -48,8 +48,8 @@ impl Block {
     }
 
     fn attention(&self, x: &Tensor, kind: Kind) -> Result<Tensor> {
-        let (n, tokens) = (x.size()[0], x.size()[1]);
-        let qkv = self.qkv.forward_in(x, kind)?.f_view([n, tokens, 3, HEADS, DIM / HEADS])?;
+        let tokens = x.size()[1];
+        let qkv = self.qkv.forward_in(x, kind)?.f_view([-1, tokens, 3, HEADS, DIM / HEADS])?;
         let qkv = qkv.f_permute([2, 0, 3, 1, 4])?; // [3, N, heads, T, D/heads]
         let part = |i| qkv.f_select(0, i);
         let mixed = Tensor::f_scaled_dot_product_attention::<Tensor>(
@@ -62,7 +62,7 @@ impl Block {
             None,
             false,
         )?; // [N, heads, T, D/heads]
-        let mixed = mixed.f_transpose(1, 2)?.f_reshape([n, tokens, DIM])?;
+        let mixed = mixed.f_transpose(1, 2)?.f_reshape([-1, tokens, DIM])?;
         self.proj.forward_in(&mixed, kind)
     }
 }
@@ -103,11 +103,12 @@ pub(crate) fn tiny(path: &nn::Path, bands: i64, stem: Stem, size: i64) -> Vit {
 impl Vit {
     /// `[N, C, H, W]` → `[N, D]`.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (kind, n) = (x.kind(), x.size()[0]);
+        let kind = x.kind();
         let (weight, bias) = (self.weight.f_to_kind(kind)?, self.bias.f_to_kind(kind)?);
         let patches = x.f_conv2d(&weight, Some(bias), [self.patch; 2], [0; 2], [1; 2], 1)?;
         let patches = patches.f_flatten(2, 3)?.f_transpose(1, 2)?.f_to_kind(wide(kind))?; // [N, T, D]
-        let cls = self.cls_token.f_expand([n, 1, DIM], false)?;
+        // One class token a picture; their number is not named, so that a traced network takes any.
+        let cls = patches.f_narrow(1, 0, 1)?.f_zeros_like()?.f_add(&self.cls_token)?; // [N, 1, D]
         let mut tokens = Tensor::f_cat(&[cls, patches], 1)?.f_add(&self.pos_embed)?; // [N, 1 + T, D]
         for block in &self.blocks {
             tokens = block.forward(&tokens, kind)?;

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use curator_nn::backbone::{Arch, Backbone, Stem};
+use curator_nn::head::Mlp;
 use curator_nn::optimizer::{Optimizer, Rule};
 use curator_nn::tch::{Device, Kind, Tensor, nn, no_grad};
 use curator_nn::{checkpoint, loss};
@@ -286,5 +287,31 @@ fn sixteen_bits_change_features_little_and_leave_weights_in_thirty_two() {
                 assert_eq!(variable.grad().kind(), Kind::Float, "{name}");
             }
         }
+    }
+}
+
+#[test]
+fn a_training_run_has_pytorchs_curve() {
+    let mut store = nn::VarStore::new(Device::Cpu);
+    let backbone = Backbone::new(&store.root(), Arch::ResNet18, 3, Stem::Small, 32);
+    let mut heads = nn::VarStore::new(Device::Cpu);
+    let head = Mlp::simclr_projection(&heads.root(), 512);
+    fill(&mut store);
+    fill(&mut heads);
+    let mut optimizer = Optimizer::new(&[("a", &store), ("b", &heads)], Rule::AdamW, 0.05);
+    let curve =
+        [2.8759593, 2.7170585, 2.7779697, 2.7595568, 2.0397662, 1.5992389, 1.4571177, 1.5431165];
+    for (step, expected) in curve.into_iter().enumerate() {
+        let view = |view: f64| noise(&[8, 3, 32, 32], 10.0 * (step % 4) as f64 + view, 1.0);
+        let features = backbone.forward(&Tensor::cat(&[view(0.0), view(1.0)], 0), true).unwrap();
+        let projected = head.forward(&features, true).unwrap();
+        let (a, b) = (projected.narrow(0, 0, 8), projected.narrow(0, 8, 8));
+        optimizer.zero_grad();
+        let loss = loss::nt_xent(&a, &b, 0.2).unwrap();
+        loss.backward();
+        optimizer.step(1e-3).unwrap();
+        // Rounding grows from step to step.
+        let found = loss.double_value(&[]);
+        assert!((found - expected).abs() < 1e-5, "step {step}: {found} {expected}");
     }
 }

@@ -42,6 +42,7 @@ pub mod preview;
 mod probe;
 mod schedule;
 mod settle;
+mod split;
 mod tensorboard;
 pub mod train;
 mod train_args;

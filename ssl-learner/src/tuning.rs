@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::{self, Position};
 use crate::confusion::likeliest;
 use crate::data::{self, Batch, Images, Plan};
-use crate::finetune::{FinetuneConfig, Place, Split, features};
+use crate::finetune::{FinetuneConfig, Place, features};
 use crate::schedule::learning_rate;
+use crate::split::Split;
 use crate::{Error, Result};
 
 /// A linear layer on features, whose variables can be saved.

@@ -12,7 +12,7 @@ use crate::{Encoder, Result, loss};
 /// variables any more.
 ///
 /// # Errors
-/// [`Error::Torch`], and [`Error::Core`] when the file cannot be written.
+/// [`crate::Error::Torch`], and [`crate::Error::Core`] when the file cannot be written.
 pub fn write(encoder: &mut Encoder, classifier: Option<&Classifier>, path: &Path) -> Result<()> {
     let config = encoder.config().clone();
     let (bands, side) = (i64::from(config.bands), i64::from(config.input_size));

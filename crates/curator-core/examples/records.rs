@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use curator_core::record::{self, Reader};
-use curator_core::{Tile, atomic, seed};
+use curator_core::record::{Reader, Writer};
+use curator_core::{Tile, seed};
 use rayon::prelude::*;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -38,12 +38,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// One shard, made and committed as `data-preprocessor` does.
 fn write(path: &Path, shard: usize, tiles: usize, picture: &[u8]) -> curator_core::Result<u64> {
-    let mut bytes = Vec::with_capacity(tiles * (picture.len() + 500));
+    let mut writer = Writer::create(path)?;
     for number in 0..tiles {
         let id = format!("layer/2020-09-12/250m/8/{shard}_{number}_512x512");
-        record::append(&mut bytes, &Tile::of_file(id, None), picture);
+        writer.append(&Tile::of_file(id, None), picture)?;
     }
-    atomic::write_atomic(path, &bytes)?;
+    writer.finish()?;
     Ok((tiles * picture.len()) as u64)
 }
 

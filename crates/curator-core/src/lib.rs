@@ -14,6 +14,7 @@ pub mod digest;
 pub mod doctor;
 pub mod error;
 pub mod features;
+pub mod georeference;
 pub mod grid;
 pub mod index;
 pub mod kcenter;

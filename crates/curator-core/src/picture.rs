@@ -3,9 +3,11 @@
 //! JPEG goes through libjpeg-turbo (`turbojpeg`), which encodes five times as fast as the `image` crate and
 //! decodes twice as fast (docs/benchmarks.md); what it refuses, such as CMYK, goes through `image`.
 
+use std::cell::RefCell;
+
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader};
-use turbojpeg::{Colorspace, Decompressor, PixelFormat, ScalingFactor, Subsamp};
+use turbojpeg::{Colorspace, Compressor, Decompressor, PixelFormat, ScalingFactor, Subsamp};
 
 use crate::samples::Samples;
 use crate::{Error, Raster, Result};
@@ -119,6 +121,14 @@ pub fn encode(image: &Raster, lossless: bool) -> Result<Vec<u8>> {
     if lossless { image.to_png() } else { to_jpeg(image, QUALITY) }
 }
 
+thread_local! {
+    /// The encoder of a thread and the buffer that it writes into: both are dear to make for every tile.
+    static ENCODER: RefCell<(Option<Compressor>, Vec<u8>)> = const { RefCell::new((None, Vec::new())) };
+}
+
+/// Bytes of an encoder's buffer that a thread keeps at most.
+const LARGEST_KEPT: usize = 16 << 20;
+
 /// Encodes RGB as JPEG with chroma at half resolution, as GIBS serves it.
 pub(crate) fn to_jpeg(image: &Raster, quality: u8) -> Result<Vec<u8>> {
     let pixels = turbojpeg::Image {
@@ -132,9 +142,28 @@ pub(crate) fn to_jpeg(image: &Raster, quality: u8) -> Result<Vec<u8>> {
     if image.bands != 3 {
         return Err(fail(format!("{} bands; JPEG here has 3", image.bands)));
     }
-    turbojpeg::compress(pixels, i32::from(quality.clamp(1, 100)), Subsamp::Sub2x2)
-        .map(|bytes| bytes.to_vec())
-        .map_err(|e| fail(e.to_string()))
+    let compress = || -> turbojpeg::Result<Vec<u8>> {
+        ENCODER.with_borrow_mut(|(encoder, buffer)| {
+            let encoder = match encoder {
+                Some(encoder) => encoder,
+                none => none.insert(Compressor::new()?),
+            };
+            encoder.set_quality(i32::from(quality.clamp(1, 100)))?;
+            encoder.set_subsamp(Subsamp::Sub2x2)?;
+            let most = encoder.buf_len(pixels.width, pixels.height)?;
+            if buffer.len() < most {
+                buffer.resize(most, 0);
+            }
+            let length = encoder.compress_to_slice(pixels, buffer)?;
+            let bytes = buffer[..length].to_vec();
+            // A mosaic of a continent is not kept for the next tile.
+            if buffer.len() > LARGEST_KEPT {
+                *buffer = Vec::new();
+            }
+            Ok(bytes)
+        })
+    };
+    compress().map_err(|e| fail(e.to_string()))
 }
 
 fn check_size(name: &str, (width, height): (u32, u32)) -> Result<()> {

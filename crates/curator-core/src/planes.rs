@@ -145,8 +145,7 @@ impl Planes {
             let found = format!("{width}×{height} pixels at {x},{y}");
             return Err(Error::damaged(FILE_NAME, "a window of the plane", found));
         };
-        let image = Raster::filled(width, height, &[0; 3]);
-        let mut window = Window { image, missing: vec![true; pixels as usize] };
+        let mut window = Window::missing(width, height);
         for row in y / size.1..bottom.div_ceil(size.1) {
             for column in x / size.0..right.div_ceil(size.0) {
                 let shared = {
@@ -157,19 +156,13 @@ impl Planes {
                 let tile = shared.get_or_init(|| {
                     let mut trouble = Vec::new();
                     let reading = (size, scene.reduction);
-                    let tile = mosaic::read_tile(
-                        natives,
-                        (row, column),
-                        reading,
-                        &|_, _| (),
-                        &mut trouble,
-                    );
+                    let tile = mosaic::read_tile(natives, (row, column), reading, &mut trouble);
                     trouble.pop().map_or(Ok(tile), |error| Err(error.to_string()))
                 });
                 match tile {
                     Ok(Some(tile)) => {
                         let from = (column * size.0, row * size.1);
-                        mosaic::paste(tile, from, &mut window, (x, y));
+                        window.paste(tile, from, (x, y));
                     }
                     Ok(None) => {}
                     Err(reason) => {
@@ -186,9 +179,38 @@ impl Planes {
     /// have stored.
     pub(crate) fn encoded(&self, number: u32, at: (u32, u32, u32, u32)) -> Result<Vec<u8>> {
         let (scene, natives) = self.plane(number)?;
-        match mosaic::native_at(scene, natives, at) {
+        match natives.at(scene, at) {
             Some(native) => natives.bytes(native),
             None => picture::encode(&self.window(number, at)?, natives.lossless()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_list_of_planes_is_read_or_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let plane = PlaneRef {
+            scenes: "none".into(),
+            layer: "L".into(),
+            time: String::new(),
+            matrix_set: "1km".into(),
+            level: 5,
+            reduction: 0,
+        };
+        write(dir.path(), &[plane]).unwrap();
+        let good = std::fs::read(dir.path().join(FILE_NAME)).unwrap();
+        assert!(matches!(Planes::open(dir.path()), Err(Error::Missing { .. })));
+        proptest::proptest!(|(cuts in proptest::collection::vec((0_usize..400, proptest::num::u8::ANY), 1..4))| {
+            let mut bytes = good.clone();
+            for (at, value) in cuts {
+                bytes[at % good.len()] = value;
+            }
+            std::fs::write(dir.path().join(FILE_NAME), &bytes).unwrap();
+            assert!(Planes::open(dir.path()).is_err());
+        });
     }
 }

@@ -5,7 +5,7 @@ use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use ::tiff::decoder::Decoder;
-use ::tiff::tags::Tag;
+use curator_core::georeference::Georeference;
 use curator_core::{Projection, Raster, TileMatrix};
 
 /// A world file is six numbers.
@@ -13,14 +13,6 @@ const LARGEST_WORLD_FILE: u64 = 4096;
 
 /// Endings of world files, besides the picture's own ending with `w`, or with its last letter as `w`.
 const ENDINGS: [&str; 6] = ["wld", "jgw", "pgw", "tfw", "jpgw", "pngw"];
-
-/// Key of a projected reference system in a GeoTIFF's directory.
-const PROJECTED: u16 = 3072;
-/// Key of a geographic one.
-const GEOGRAPHIC: u16 = 2048;
-/// Key of what a pixel's coordinates mean, and the value that they are its centre.
-const RASTER_TYPE: u16 = 1025;
-const PIXEL_IS_POINT: u16 = 2;
 
 /// The place of a picture as a matrix of one tile. World files do not say the projection: it is `assumed`.
 ///
@@ -60,27 +52,7 @@ fn of_world_file(
     let numbers: Vec<f64> =
         text.split_whitespace().map_while(|number| number.replace(',', ".").parse().ok()).collect();
     let &[a, d, b, e, x, y] = &numbers[..] else { return Err("six numbers are expected".into()) };
-    placed(projection, (a, b, d, e), (x - a / 2.0, y - e / 2.0), (width, height))
-}
-
-/// A place whose rows go down and whose columns go right.
-fn placed(
-    projection: Projection,
-    (a, b, d, e): (f64, f64, f64, f64),
-    origin: (f64, f64),
-    tile: (u32, u32),
-) -> Result<TileMatrix, String> {
-    if b != 0.0 || d != 0.0 {
-        return Err("it is rotated; warp it north up first".into());
-    }
-    let place = TileMatrix { projection, origin, pixel: (a, -e), tile, columns: 1, rows: 1 };
-    let edge = if projection.is_geographic() { 540.0 } else { 3.2e7 };
-    let inside = origin.0.abs() <= edge && origin.1.abs() <= edge;
-    if place.is_sound() && inside {
-        Ok(place)
-    } else {
-        Err(format!("its corner {origin:?} and pixels {a}×{e} are no place in {projection}"))
-    }
+    Georeference::placed(projection, (a, b, d, e), (x - a / 2.0, y - e / 2.0), (width, height))
 }
 
 fn open(path: &Path) -> Result<File, String> {
@@ -94,32 +66,11 @@ fn open(path: &Path) -> Result<File, String> {
 pub(super) fn of_geotiff(file: impl Read + Seek) -> Result<Option<TileMatrix>, String> {
     let mut tiff = Decoder::new(file).map_err(|e| e.to_string())?;
     let size = tiff.dimensions().map_err(|e| e.to_string())?;
-    let mut numbers = |tag| tiff.get_tag_f64_vec(tag).ok();
-    let transform = match numbers(Tag::ModelTransformationTag) {
-        Some(m) if m.len() >= 8 => Some(((m[0], m[1], m[4], m[5]), (m[3], m[7]))),
-        _ => match (numbers(Tag::ModelPixelScaleTag), numbers(Tag::ModelTiepointTag)) {
-            (Some(scale), Some(tie)) if scale.len() >= 2 && tie.len() >= 6 => {
-                let origin = (tie[3] - tie[0] * scale[0], tie[4] + tie[1] * scale[1]);
-                Some(((scale[0], 0.0, 0.0, -scale[1]), origin))
-            }
-            _ => None,
-        },
-    };
-    let Some((pixel, mut origin)) = transform else { return Ok(None) };
-    let keys = tiff.get_tag_u16_vec(Tag::GeoKeyDirectoryTag).unwrap_or_default();
-    let key = |id: u16| {
-        keys.chunks_exact(4).skip(1).find(|key| key[0] == id && key[1] == 0).map(|key| key[3])
-    };
-    if key(RASTER_TYPE) == Some(PIXEL_IS_POINT) {
-        origin = (origin.0 - pixel.0 / 2.0, origin.1 - pixel.3 / 2.0);
+    match Georeference::of_tiff(&mut tiff, size) {
+        Georeference::Known(place) => Ok(Some(place)),
+        Georeference::Absent => Ok(None),
+        Georeference::Unknown(reason) => Err(reason),
     }
-    // Without keys the coordinates are degrees; a geographic system other than WGS 84 is near enough.
-    let projection = match (key(PROJECTED), key(GEOGRAPHIC)) {
-        (Some(code), _) => Projection::from_epsg(code.into())
-            .ok_or_else(|| format!("EPSG:{code} is no projection that can be planned"))?,
-        (None, _) => Projection::Geographic,
-    };
-    placed(projection, pixel, origin, size).map(Some)
 }
 
 #[cfg(test)]

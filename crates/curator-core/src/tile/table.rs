@@ -1,4 +1,4 @@
-//! A tile: a picture that a model sees, with what is known about it.
+//! Tiles as rows of `tiles-*.parquet`, which are GeoParquet.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,103 +13,8 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, Schema};
 
+use super::{Location, Tile};
 use crate::{BBox, Result, table};
-
-/// Where a tile's encoded picture is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Location {
-    /// A record of a TFRecord shard: shard number, offset of the record's frame, and the length of
-    /// the whole frame in bytes.
-    Record {
-        /// Index into the set's list of shards.
-        shard: u32,
-        /// Byte offset of the frame.
-        offset: u64,
-        /// Bytes of the frame: length, checksums and payload.
-        length: u32,
-    },
-    /// A file, relative to the set's root, with `/` as separator.
-    File(String),
-    /// A window of a scene, stored as coordinates instead of pixels.
-    Window {
-        /// Index into the set's list of planes, see [`crate::planes`].
-        scene: u32,
-        /// Left edge in pixels of the scene's level.
-        x: u32,
-        /// Upper edge in pixels of the scene's level.
-        y: u32,
-        /// Columns of the window.
-        width: u32,
-        /// Rows of the window.
-        height: u32,
-    },
-}
-
-/// One row of `tiles-*.parquet`, and of an index's `rows.parquet`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Tile {
-    /// Names the place and time: layer, time, matrix set and pixel window; for plain folders the
-    /// path relative to the folder. Never used as a path.
-    pub tile_id: String,
-    /// Digest of the recipe that made the pixels; empty for plain folders.
-    pub variant: String,
-    /// SHA-256 of the decoded pixels (`width`, `height`, `bands`, samples); empty when unknown.
-    pub content_id: String,
-    /// Where the encoded picture is.
-    pub location: Location,
-    /// Layer the pixels are from.
-    pub layer: Option<String>,
-    /// Actual time, `YYYY-MM-DD` or `YYYY-MM-DDThh:mm:ssZ`.
-    pub time: Option<String>,
-    /// Nominal resolution, such as `250m`.
-    pub resolution: Option<String>,
-    /// Area in degrees.
-    pub bbox: Option<BBox>,
-    /// Columns of the picture; 0 when unknown (plain folders are not decoded to be listed).
-    pub width: u32,
-    /// Rows of the picture; 0 when unknown.
-    pub height: u32,
-    /// Share of pixels judged to be cloud, 0 to 1.
-    pub cloud_fraction: Option<f32>,
-    /// How sure that is, 0 to 1: 0 where the method could not tell anywhere.
-    pub cloud_confidence: Option<f32>,
-    /// Share of pixels without data before filling, 0 to 1.
-    pub gap_fraction: Option<f32>,
-    /// Which pixels were filled: a grey PNG of the tile's size, 255 for those. `None` where there were none.
-    pub gap_mask: Option<Vec<u8>>,
-    /// The tile one pyramid level up that shows this one's place, whether or not it was kept.
-    pub parent: Option<String>,
-    /// The tiles one pyramid level down whose parent this is, whether or not they were kept.
-    pub children: Vec<String>,
-    /// Class when a folder gave one.
-    pub class: Option<String>,
-}
-
-impl Tile {
-    /// A tile of a plain folder, of which only the path is known.
-    #[must_use]
-    pub fn of_file(relative: String, class: Option<String>) -> Self {
-        Self {
-            tile_id: relative.clone(),
-            variant: String::new(),
-            content_id: String::new(),
-            location: Location::File(relative),
-            layer: None,
-            time: None,
-            resolution: None,
-            bbox: None,
-            width: 0,
-            height: 0,
-            cloud_fraction: None,
-            cloud_confidence: None,
-            gap_fraction: None,
-            gap_mask: None,
-            parent: None,
-            children: Vec::new(),
-            class,
-        }
-    }
-}
 
 /// The columns of [`Tile`]. `geometry` is the box as a WKB polygon, so the file is GeoParquet.
 #[must_use]

@@ -10,6 +10,7 @@ use crate::composite::{self, CompositeConfig};
 use crate::convert::{self, ConvertConfig};
 use crate::dedupe::{self, DedupeConfig};
 use crate::sample::{self, Method, SampleConfig, Size};
+use crate::shard::SHARD_MB;
 use crate::tile::{self, TileConfig};
 use crate::{Edge, Fill, Layout, Store};
 
@@ -86,13 +87,13 @@ struct TileArgs {
     #[arg(long, default_value = "neighbor")]
     fill: Fill,
     /// Drop tiles with more gap than this share
-    #[arg(long, default_value_t = 0.5, value_name = "SHARE")]
+    #[arg(long, default_value_t = 0.5, value_name = "SHARE", value_parser = share, allow_negative_numbers = true)]
     max_gap: f32,
     /// Drop tiles with more cloud than this share
-    #[arg(long, default_value_t = 1.0, value_name = "SHARE")]
+    #[arg(long, default_value_t = 1.0, value_name = "SHARE", value_parser = share, allow_negative_numbers = true)]
     max_cloud: f32,
     /// Drop tiles that show less, in bits: 0 is one colour, water about 2, a coast 6
-    #[arg(long, default_value_t = 0.0, value_name = "BITS")]
+    #[arg(long, default_value_t = 0.0, value_name = "BITS", value_parser = bits, allow_negative_numbers = true)]
     min_entropy: f32,
     /// Make a pyramid: this many levels, each at half the resolution of the one below
     #[arg(long, default_value_t = 1, value_name = "N")]
@@ -112,6 +113,9 @@ struct TileArgs {
     /// Folders: class, modis (date/hXXvYY) or majortom[:KM] [default: modis for scenes, class otherwise]
     #[arg(long)]
     layout: Option<Layout>,
+    /// Megabytes of pictures in a shard, about
+    #[arg(long, default_value_t = SHARD_MB, value_name = "MB", value_parser = clap::value_parser!(u32).range(1..=4000))]
+    shard_mb: u32,
     /// Decides what is random
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -161,6 +165,7 @@ impl TileArgs {
             describe: self.describe || self.clouds.is_some(),
             whole: self.size.is_none() && self.width.is_none() && self.height.is_none(),
             store: store(self.to, self.layout, by_place),
+            shard_mb: self.shard_mb,
             seed: self.seed,
         }
     }
@@ -184,6 +189,9 @@ struct ConvertArgs {
     /// Folders: class, modis (date/hXXvYY) or majortom[:KM] [default: class]
     #[arg(long)]
     layout: Option<Layout>,
+    /// Megabytes of pictures in a shard, about
+    #[arg(long, default_value_t = SHARD_MB, value_name = "MB", value_parser = clap::value_parser!(u32).range(1..=4000))]
+    shard_mb: u32,
     /// Replace what was made with another configuration
     #[arg(long)]
     force: bool,
@@ -316,6 +324,20 @@ fn share_below_one(text: &str) -> Result<f64, String> {
     }
 }
 
+fn share(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("use a number from 0 to 1".into()),
+    }
+}
+
+fn bits(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(bits) if (0.0..=8.0).contains(&bits) => Ok(bits),
+        _ => Err("use a number from 0 to 8".into()),
+    }
+}
+
 impl Program for Cli {
     fn common(&self) -> &Common {
         &self.common
@@ -344,7 +366,8 @@ impl Program for Cli {
                 Ok(Outcome::new(&report, report.to_string()).partial_if(report.broken > 0))
             }
             Command::Convert(args) => {
-                let config = ConvertConfig { to: store(args.to, args.layout, false) };
+                let to = store(args.to, args.layout, false);
+                let config = ConvertConfig { to, shard_mb: args.shard_mb };
                 let report = convert::run(&config, &args.input, &args.output, args.force, context)?;
                 Ok(Outcome::new(&report, report.to_string()).partial_if(report.broken > 0))
             }

@@ -4,6 +4,8 @@
 //! confidence. In three visible bands of a single day snow, ice and salt look as clouds do, so confidence
 //! ends at 0.6 there, and at 0.2 where snow may lie; days of the same place tell more ([`crate::composite`]).
 
+use std::sync::OnceLock;
+
 /// Darkest band at which a grey pixel is as likely cloud as not.
 const BRIGHT: f32 = 135.0;
 /// How much brighter a pixel must be for each count by which its bands differ: sand is bright and coloured.
@@ -76,6 +78,74 @@ pub(crate) fn single_day(samples: &[u8], gap: &[bool], snow: bool) -> Cloudiness
     }))
 }
 
+/// What each pixel tells about clouds of a single day where no snow lies, in a byte: the highest bit says cloud,
+/// the others how sure that is, in steps of 1/127.
+pub(crate) fn codes(samples: &[u8]) -> Vec<u8> {
+    static TABLE: OnceLock<Vec<u8>> = OnceLock::new();
+    let table = TABLE.get_or_init(|| {
+        let code = |kind: usize| {
+            let (low, high) = ((kind >> 8) as u8, kind as u8);
+            let probability = probability([low, high, high], false);
+            let sure = ((2.0 * probability - 1.0).abs() * STEPS).round() as u8;
+            if probability >= 0.5 { CLOUDY | sure } else { sure }
+        };
+        (0..1 << 16).map(code).collect()
+    });
+    let code = |pixel: &[u8; 3]| {
+        let [low, high] =
+            [pixel[0].min(pixel[1]).min(pixel[2]), pixel[0].max(pixel[1]).max(pixel[2])];
+        table[usize::from(low) << 8 | usize::from(high)]
+    };
+    samples.as_chunks::<3>().0.iter().map(code).collect()
+}
+
+/// The code of a pixel that tells nothing.
+pub(crate) const NOTHING: u8 = 0;
+/// The highest bit of a code.
+const CLOUDY: u8 = 0x80;
+/// The highest step of certainty.
+const STEPS: f32 = 127.0;
+
+/// Codes of many pixels, added up.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Tally {
+    cloudy: u32,
+    /// Steps of certainty of all, and of those that are cloudy.
+    sure: u32,
+    sure_of_cloud: u32,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, codes: &[u8]) {
+        for part in codes.chunks(256) {
+            // Parts of 256 stay below 2¹⁶, so that sums can be made of many at a time.
+            let (mut cloudy, mut sure, mut sure_of_cloud) = (0_u16, 0_u16, 0_u16);
+            for &code in part {
+                let (is_cloudy, steps) = (u16::from(code >> 7), u16::from(code & !CLOUDY));
+                cloudy += is_cloudy;
+                sure += steps;
+                sure_of_cloud += is_cloudy * steps;
+            }
+            self.cloudy += u32::from(cloudy);
+            self.sure += u32::from(sure);
+            self.sure_of_cloud += u32::from(sure_of_cloud);
+        }
+    }
+
+    /// What they come to among the pixels that were seen; `snow` where snow may lie.
+    pub(crate) fn finish(self, seen: u32, snow: bool) -> Cloudiness {
+        if seen == 0 {
+            return Cloudiness { fraction: 0.0, confidence: 0.0 };
+        }
+        let certain = if snow { CERTAIN_BESIDE_SNOW / CERTAIN } else { 1.0 };
+        let sure = (self.sure - self.sure_of_cloud) as f32 + self.sure_of_cloud as f32 * certain;
+        Cloudiness {
+            fraction: self.cloudy as f32 / seen as f32,
+            confidence: sure / STEPS / seen as f32,
+        }
+    }
+}
+
 /// Clouds of a picture whose probabilities are known from several days, outside its gaps; where one is not
 /// known, from this day.
 pub(crate) fn known_days(
@@ -102,6 +172,24 @@ mod tests {
     const WHITE: [u8; 3] = [240, 241, 243];
     const WATER: [u8; 3] = [12, 30, 60];
     const SAND: [u8; 3] = [230, 190, 120];
+
+    #[test]
+    fn codes_add_up_to_what_all_pixels_tell() {
+        let samples: Vec<u8> =
+            (0..9000_u64).map(|i| curator_core::seed::mix(5, &[i / 3 % 400, i]) as u8).collect();
+        for snow in [false, true] {
+            let expected = single_day(&samples, &[false; 3000], snow);
+            let mut tally = Tally::default();
+            samples.chunks(3 * 700).for_each(|part| tally.add(&codes(part)));
+            let found = tally.finish(3000, snow);
+            assert_eq!(found.fraction, expected.fraction);
+            assert!(
+                (found.confidence - expected.confidence).abs() < 0.004,
+                "{found:?} {expected:?}"
+            );
+        }
+        assert_eq!(Tally::default().finish(0, false), single_day(&[], &[], false));
+    }
 
     #[test]
     fn white_is_cloud_and_water_sand_and_gaps_are_not() {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dropped::Reason;
 use crate::ids::Ids;
-use crate::shard::{Shards, Store};
+use crate::shard::{self, Counts, Shards, Store};
 use crate::tile::{self, Report, Start};
 use crate::{Error, Result};
 
@@ -21,6 +21,9 @@ const BLOCK: usize = 256;
 pub struct ConvertConfig {
     /// What pictures are written as.
     pub to: Store,
+    /// Megabytes of pictures in a shard, about. The usual ones are in no recipe.
+    #[serde(default = "shard::usual_mb", skip_serializing_if = "shard::is_usual_mb")]
+    pub shard_mb: u32,
 }
 
 /// Writes tiles of any kind as another kind, or continues a run that was killed. Windows of scenes become
@@ -42,7 +45,7 @@ pub fn run(
         Start::UpToDate(counts) => return Ok(Report::of(counts, output, true)),
         Start::New(manifest) => manifest,
     };
-    let mut shards = Shards::open_as(output, &made.digest(), config.to)?;
+    let mut shards = Shards::open_as(output, &made.digest(), config.to, config.shard_mb)?;
     let task = context.progress.begin("convert", Some(set.len() as u64), Unit::Items);
     let done = shards.mark.bands;
     let mut ids = Ids::default();
@@ -59,7 +62,7 @@ pub fn run(
         for (tile, picture) in read {
             shards.mark.counts.windows += 1;
             match picture {
-                Ok(picture) => shards.push(tile, &picture),
+                Ok(picture) => shards.push(tile, &picture)?,
                 Err(error) => {
                     context.progress.warn(&format!("skipped `{}`: {error}", tile.tile_id));
                     shards.drop(tile.tile_id, Reason::Broken(error.to_string()));
@@ -70,7 +73,8 @@ pub fn run(
     }
     let counts = tile::finish(&mut made, shards, output)?;
     if counts.tiles == 0 {
-        return Err(Error::NothingLeft { windows: counts.windows, size: (0, 0), largest: None });
+        let Counts { windows, broken, .. } = counts;
+        return Err(Error::NothingLeft { windows, broken, size: (0, 0), largest: None });
     }
     Ok(Report::of(counts, output, false))
 }

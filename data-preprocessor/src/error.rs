@@ -15,10 +15,12 @@ pub enum Error {
     #[error(transparent)]
     Core(#[from] curator_core::Error),
     /// Every window was dropped, or none fits.
-    #[error("no tile is left: {}", nothing_left(*windows, *size, *largest))]
+    #[error("no tile is left: {}", nothing_left(*windows, *broken, *size, *largest))]
     NothingLeft {
         /// How many windows there were.
         windows: u64,
+        /// How many pictures could not be read.
+        broken: u64,
         /// Width and height of a window.
         size: (u32, u32),
         /// Width and height of the largest scene, where scenes were cut.
@@ -112,8 +114,16 @@ pub enum Error {
     },
 }
 
-fn nothing_left(windows: u64, size: (u32, u32), largest: Option<(u32, u32)>) -> String {
+fn nothing_left(
+    windows: u64,
+    broken: u64,
+    size: (u32, u32),
+    largest: Option<(u32, u32)>,
+) -> String {
     match largest {
+        None if broken > 0 && broken == windows => {
+            format!("none of {windows} pictures can be read")
+        }
         Some(largest) if windows == 0 => format!(
             "windows are {}×{} pixels, the largest scene has {}×{}",
             size.0, size.1, largest.0, largest.1
@@ -128,6 +138,10 @@ impl Diagnose for Error {
             Self::Core(error) => return error.hint(),
             Self::NothingLeft { windows: 0, .. } => {
                 "use a smaller `--size`, or `--edge keep` for smaller tiles".into()
+            }
+            Self::NothingLeft { windows, broken, .. } if windows == broken => {
+                "what each is or lacks is said above; give JPEG, PNG or TIFF, or records that hold them"
+                    .into()
             }
             Self::TooMany { .. } => "ask for fewer, or for all of them with `-n 100%`".into(),
             Self::UnknownIds { .. } => {

@@ -9,8 +9,8 @@
 //! ```
 //! Memory of `tile`: the decoded native tiles of one row of windows in a strip of 64 columns, and those beside
 //! them for gaps that cross: `(rows + 2) · 66 · 512² · 4` bytes where a row of windows lies on `rows` rows of
-//! native tiles (0.28 GB for two), 100 bytes a native tile of one scene, and three batches of 100 MB. That of [`sample`]
-//! stands there.
+//! native tiles (0.28 GB for two), 100 bytes a native tile of one scene, and the rows of three batches. That of
+//! [`sample`] stands there.
 
 mod apart;
 pub mod args;
@@ -33,6 +33,7 @@ mod inpaint;
 mod intake;
 mod layout;
 mod nearest;
+mod regions;
 pub mod sample;
 mod shard;
 mod sight;

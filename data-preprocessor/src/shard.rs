@@ -1,8 +1,9 @@
 //! What a run writes: tiles with their rows and the list of what was dropped, committed batch by batch and
 //! journaled, so that a killed run goes on after the last whole batch.
 //!
-//! A batch is closed at the end of a band of windows, so equal work gives equal batches. While one batch is
-//! written, the next ones are made: memory is [`SHARD_BYTES`] times the batches in hand, [`AHEAD`] + 1.
+//! A batch is closed at the end of a band of windows, so equal work gives equal batches. Records go to their
+//! shard at once. While a batch is brought to the disk, the next ones are made: memory is that of the rows and,
+//! where pictures become files, of the pictures of the batches in hand, [`AHEAD`] + 1.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::thread::JoinHandle;
 
 use curator_core::manifest::{Manifest, Part, part_path};
 use curator_core::picture;
-use curator_core::record::{self, FrameDigest};
+use curator_core::record::Writer;
 use curator_core::samples::Moments;
 use curator_core::{Error as CoreError, Location, Tile, atomic, digest, tile};
 use rayon::prelude::*;
@@ -20,8 +21,12 @@ use crate::Result;
 use crate::dropped::{self, Dropped, Reason};
 use crate::layout::{Layout, Paths};
 
-/// Bytes of pictures after which a batch is closed; tests have several.
-const SHARD_BYTES: usize = if cfg!(test) { 100 << 10 } else { 100 << 20 };
+/// Megabytes of pictures after which a batch is closed, unless something else is asked for.
+pub(crate) const SHARD_MB: u32 = 100;
+/// Tests have small ones.
+const MB: u64 = if cfg!(test) { 1 << 10 } else { 1 << 20 };
+/// The journal's file name.
+const JOURNAL: &str = "journal.jsonl";
 /// Rows after which a batch is closed: about 50 MB of texts.
 const ROWS: usize = 1 << 17;
 /// Batches that are written while the next one is made.
@@ -109,6 +114,7 @@ pub enum Store {
 pub(crate) struct Shards {
     root: PathBuf,
     store: Store,
+    shard_bytes: u64,
     batch: Batch,
     paths: Paths,
     pub(crate) mark: Mark,
@@ -118,12 +124,11 @@ pub(crate) struct Shards {
 
 #[derive(Default)]
 struct Batch {
-    /// Frames of records.
-    bytes: Vec<u8>,
-    digest: FrameDigest,
+    /// The shard of records that is written to.
+    records: Option<Writer>,
     /// Pictures that become files.
     files: Vec<(String, Vec<u8>)>,
-    files_bytes: usize,
+    files_bytes: u64,
     rows: Vec<Tile>,
     dropped: Vec<Dropped>,
 }
@@ -131,14 +136,15 @@ struct Batch {
 impl Shards {
     /// Starts a set of records, or goes on after the journal's last mark when it belongs to the same work.
     pub(crate) fn open(root: &Path, work: &str) -> Result<Self> {
-        Self::open_as(root, work, Store::Records)
+        Self::open_as(root, work, Store::Records, SHARD_MB)
     }
 
-    /// As [`Shards::open`], of records or files.
-    pub(crate) fn open_as(root: &Path, work: &str, store: Store) -> Result<Self> {
+    /// As [`Shards::open`], of records or files, with about so many megabytes of pictures in a batch.
+    pub(crate) fn open_as(root: &Path, work: &str, store: Store, shard_mb: u32) -> Result<Self> {
         let mut shards = Self {
             root: root.into(),
             store,
+            shard_bytes: u64::from(shard_mb) * MB,
             batch: Batch::default(),
             paths: Paths::default(),
             mark: Mark::default(),
@@ -174,22 +180,20 @@ impl Shards {
     }
 
     fn journal(&self) -> PathBuf {
-        self.root.join("journal.jsonl")
+        self.root.join(JOURNAL)
     }
 
     /// Adds a tile with its encoded picture.
-    pub(crate) fn push(&mut self, mut tile: Tile, picture: &[u8]) {
+    pub(crate) fn push(&mut self, mut tile: Tile, picture: &[u8]) -> Result<()> {
         match self.store {
             Store::Records => {
-                if self.batch.bytes.capacity() == 0 {
-                    self.batch.bytes.reserve(SHARD_BYTES + (SHARD_BYTES >> 4));
-                }
-                let offset = self.batch.bytes.len();
-                record::append(&mut self.batch.bytes, &tile, picture);
-                let frame = &self.batch.bytes[offset..];
-                self.batch.digest.add(frame);
-                let (offset, length) = (offset as u64, frame.len() as u32);
-                tile.location = Location::Record { shard: self.mark.shards, offset, length };
+                let shard = self.mark.shards;
+                let records = match &mut self.batch.records {
+                    Some(records) => records,
+                    none => none.insert(Writer::create(&self.root.join(shard_path(shard)))?),
+                };
+                let (offset, length) = records.append(&tile, picture)?;
+                tile.location = Location::Record { shard, offset, length };
             }
             Store::Folders(layout) => {
                 let extension = match picture::media_type(picture) {
@@ -198,12 +202,13 @@ impl Shards {
                     _ => "jpg",
                 };
                 let path = self.paths.next(layout, &tile, extension);
-                self.batch.files_bytes += picture.len();
+                self.batch.files_bytes += picture.len() as u64;
                 self.batch.files.push((path.clone(), picture.to_vec()));
                 tile.location = Location::File(path);
             }
         }
         self.push_row(tile);
+        Ok(())
     }
 
     /// Adds a tile whose pixels are elsewhere.
@@ -239,8 +244,9 @@ impl Shards {
     /// A band of windows is done; closes the batch when it is large enough.
     pub(crate) fn end_band(&mut self) -> Result<()> {
         self.mark.bands += 1;
-        let Batch { bytes, files_bytes, rows, dropped, .. } = &self.batch;
-        let full = bytes.len() + files_bytes >= SHARD_BYTES || rows.len() + dropped.len() >= ROWS;
+        let Batch { records, files_bytes, rows, dropped, .. } = &self.batch;
+        let bytes = records.as_ref().map_or(0, Writer::len) + files_bytes;
+        let full = bytes >= self.shard_bytes || rows.len() + dropped.len() >= ROWS;
         if full { self.close() } else { Ok(()) }
     }
 
@@ -251,7 +257,7 @@ impl Shards {
         let batch = std::mem::take(&mut self.batch);
         let (number, shard) = (self.mark.batches, self.mark.shards);
         self.mark.batches += 1;
-        self.mark.shards += u32::from(!batch.bytes.is_empty());
+        self.mark.shards += u32::from(batch.records.is_some());
         let root = self.root.clone();
         let thread = std::thread::spawn(move || batch.write(&root, number, shard));
         self.writing.push_back((thread, self.mark.clone()));
@@ -294,9 +300,14 @@ impl Shards {
         Ok((std::mem::take(&mut self.parts), self.mark.counts))
     }
 
-    /// Removes the journal once the manifest stands.
+    /// Whether a run has not come to its end.
+    pub(crate) fn has_journal(root: &Path) -> bool {
+        root.join(JOURNAL).is_file()
+    }
+
+    /// Removes the journal once all is there.
     pub(crate) fn forget_journal(root: &Path) {
-        let _ = std::fs::remove_file(root.join("journal.jsonl"));
+        let _ = std::fs::remove_file(root.join(JOURNAL));
     }
 }
 
@@ -311,17 +322,17 @@ impl Batch {
     fn write(self, root: &Path, number: u32, shard: u32) -> Result<Vec<Part>> {
         let mut parts = Vec::new();
         let rows = self.rows.len() as u64;
-        if !self.bytes.is_empty() {
-            let path = format!("records/tiles-{shard:05}.tfrecord");
-            atomic::write_atomic(&root.join(&path), &self.bytes)?;
-            let records =
-                self.rows.iter().filter(|t| matches!(t.location, Location::Record { .. }));
-            let rows = records.count() as u64;
-            parts.push(Part { path, rows, digest: self.digest.finish() });
+        if let Some(records) = self.records {
+            let digest = records.finish()?;
+            let in_it = self.rows.iter().filter(|t| matches!(t.location, Location::Record { .. }));
+            let rows = in_it.count() as u64;
+            parts.push(Part { path: shard_path(shard), rows, digest });
         }
-        self.files
-            .par_iter()
-            .try_for_each(|(path, picture)| write_file(&root.join(path), picture))?;
+        if !self.files.is_empty() {
+            let write = |(path, picture): &(String, Vec<u8>)| write_file(&root.join(path), picture);
+            self.files.par_iter().try_for_each(write)?;
+            flush_files(root, &self.files)?;
+        }
         if rows > 0 {
             let path = format!("tiles-{number:05}.parquet");
             tile::write(&root.join(&path), self.rows)?;
@@ -337,6 +348,22 @@ impl Batch {
         }
         Ok(parts)
     }
+}
+
+/// [`SHARD_MB`], for recipes.
+pub(crate) fn usual_mb() -> u32 {
+    SHARD_MB
+}
+
+/// Whether shards are as large as they usually are.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+pub(crate) fn is_usual_mb(mb: &u32) -> bool {
+    *mb == SHARD_MB
+}
+
+/// Where a shard is, from the directory.
+fn shard_path(shard: u32) -> String {
+    format!("records/tiles-{shard:05}.tfrecord")
 }
 
 /// Removes what a finished directory lists, its pictures included, so that it can be made anew.
@@ -365,11 +392,22 @@ pub(crate) fn remove_outputs(root: &Path) -> Result<()> {
 fn write_file(path: &Path, picture: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(CoreError::io("create", folder))?;
-    let write = || -> std::io::Result<()> {
-        use std::io::Write;
-        let mut file = std::fs::File::create(path)?;
-        file.write_all(picture)?;
-        file.sync_data()
-    };
-    Ok(write().map_err(CoreError::io("write", path))?)
+    Ok(std::fs::write(path, picture).map_err(CoreError::io("write", path))?)
+}
+
+/// Brings files to the disk: with the whole file system at once, since one by one they would take far longer
+/// than to cut them.
+#[cfg(target_os = "linux")]
+fn flush_files(root: &Path, _: &[(String, Vec<u8>)]) -> Result<()> {
+    let folder = std::fs::File::open(root).map_err(CoreError::io("write", root))?;
+    Ok(rustix::fs::syncfs(&folder).map_err(|e| CoreError::io("write", root)(e.into()))?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn flush_files(root: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
+    files.par_iter().try_for_each(|(path, _)| {
+        let path = root.join(path);
+        let flush = std::fs::File::open(&path).and_then(|file| file.sync_data());
+        Ok(flush.map_err(CoreError::io("write", &path))?)
+    })
 }

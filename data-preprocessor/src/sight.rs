@@ -30,6 +30,7 @@ impl View {
     }
 
     /// Number of pixels of a kind.
+    #[cfg(test)]
     pub(crate) fn count(&self, kind: Sight) -> usize {
         self.sight.iter().filter(|&&sight| sight == kind).count()
     }

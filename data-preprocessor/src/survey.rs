@@ -1,27 +1,48 @@
 //! A plane with what became of its pixels, read from north to south, each native tile judged once.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use curator_core::Context;
 use curator_core::mosaic::{Native, Natives, Plane, Scene, Scenes};
+use curator_core::{Context, Raster};
 use rayon::prelude::*;
 
 use crate::sight::{self, Sight, View};
-use crate::{Result, companion, gap};
+use crate::{Result, cloud, companion, gap};
 
-/// A plane and its gaps. Memory: four bytes a pixel of the native rows that a row of windows needs and of
-/// one more above and below, and one byte a pixel of the former.
+/// A plane and its gaps. Memory: three bytes a pixel of the native rows that a row of windows needs and of
+/// one more above and below, and two bytes a pixel of the former.
 pub(crate) struct Survey {
     plane: Plane,
     no_data: Option<Plane>,
-    sights: BTreeMap<(u32, u32), Vec<Sight>>,
+    /// Pixels that may be dark enough for a gap, of each native tile.
+    dark: BTreeMap<(u32, u32), usize>,
+    judged: BTreeMap<(u32, u32), Judged>,
+}
+
+/// What became of the pixels of a native tile.
+struct Judged {
+    /// `None` where all were seen.
+    sights: Option<Vec<Sight>>,
+    /// What each tells about clouds of this day, see [`cloud::codes`].
+    clouds: Vec<u8>,
+}
+
+/// What became of the pixels of a window, counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Census {
+    pub(crate) pixels: u32,
+    pub(crate) gap: u32,
+    pub(crate) night: u32,
+    pub(crate) clouds: cloud::Tally,
 }
 
 impl Survey {
     pub(crate) fn open(scenes: &Scenes, scene: &Scene) -> Result<Self> {
         let no_data =
             companion::no_data(scenes, scene).map(|mask| scenes.plane(&mask)).transpose()?;
-        Ok(Self { plane: scenes.plane(scene)?, no_data, sights: BTreeMap::new() })
+        let (dark, judged) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { plane: scenes.plane(scene)?, no_data, dark, judged })
     }
 
     /// What it is a plane of.
@@ -78,19 +99,52 @@ impl Survey {
         let (above, below) = ((first * height).saturating_sub(gap::HALO), end * height + gap::HALO);
         let beside =
             |column: u32| [column.saturating_sub(1), column, column + 1].into_iter().any(wanted);
-        self.plane.load_some(above, below, &beside, &|_, _| (), context);
+        self.plane.load_rows(above, below, &beside, context);
         if let Some(no_data) = &mut self.no_data {
-            no_data.load_some(first * height, end * height, wanted, &|_, _| (), context);
+            no_data.load_rows(first * height, end * height, wanted, context);
         }
-        self.sights.retain(|&(row, column), _| row >= first && wanted(column));
+        let (above, below) = (above / height, below.div_ceil(height));
+        self.dark.retain(|&(row, column), _| row >= above && beside(column));
+        let mut fresh = self.plane.places(above..below);
+        fresh.retain(|at| beside(at.1) && !self.dark.contains_key(at));
+        let decoded = |at: &(u32, u32)| self.plane.decoded(at.0, at.1);
+        let dark = |at| (at, decoded(&at).map_or(0, |native| gap::dark_at_most(&native.image)));
+        let dark: Vec<_> = fresh.into_par_iter().map(dark).collect();
+        self.dark.extend(dark);
+        self.judged.retain(|&(row, column), _| row >= first && wanted(column));
         let mut places = self.plane.places(first..end);
-        places.retain(|at| wanted(at.1) && !self.sights.contains_key(at));
+        places.retain(|at| wanted(at.1) && !self.judged.contains_key(at));
         let judged: Vec<_> = places.into_par_iter().map(|at| (at, self.judge(at))).collect();
-        self.sights.extend(judged);
+        self.judged.extend(judged);
+    }
+
+    /// Whether all pixels of a native tile were seen, without a close look: nothing is transparent, and in it
+    /// and around it too few pixels are dark for a gap.
+    fn is_whole(&self, row: u32, column: u32) -> bool {
+        let around = |at: u32| at.saturating_sub(1)..=at + 1;
+        let dark =
+            |row: u32| around(column).filter_map(move |column| self.dark.get(&(row, column)));
+        self.no_data.is_none()
+            && self.plane.decoded(row, column).is_some_and(|native| native.transparent.is_none())
+            && !gap::is_possible(around(row).flat_map(dark).sum())
     }
 
     /// What became of the pixels of a native tile.
-    fn judge(&self, (row, column): (u32, u32)) -> Vec<Sight> {
+    fn judge(&self, (row, column): (u32, u32)) -> Judged {
+        let native = self.plane.decoded(row, column);
+        let sights = if self.is_whole(row, column) { None } else { Some(self.look(row, column)) };
+        let sights = sights.filter(|sights| sights.iter().any(|&sight| sight != Sight::Seen));
+        let mut clouds = native.map(|native| cloud::codes(&native.image.data)).unwrap_or_default();
+        for (code, &sight) in clouds.iter_mut().zip(sights.iter().flatten()) {
+            if sight != Sight::Seen {
+                *code = cloud::NOTHING;
+            }
+        }
+        Judged { sights, clouds }
+    }
+
+    /// As [`Survey::judge`], pixel by pixel.
+    fn look(&self, row: u32, column: u32) -> Vec<Sight> {
         let (width, height) = self.scene().matrix.tile;
         let (x, y) = (column * width, row * height);
         let (left, top) = (x.saturating_sub(gap::HALO), y.saturating_sub(gap::HALO));
@@ -112,25 +166,66 @@ impl Survey {
         sight::crop(&sight, wide, (x - left, y - top, width, height))
     }
 
+    /// The pixels of a window of loaded rows.
+    pub(crate) fn image(&self, at: (u32, u32, u32, u32)) -> Raster {
+        self.plane.image(at)
+    }
+
     /// A window of loaded rows.
-    pub(crate) fn view(&self, (x, y, width, height): (u32, u32, u32, u32)) -> View {
-        let image = self.plane.window(x, y, width, height).image;
-        let tile = self.scene().matrix.tile;
+    pub(crate) fn view(&self, at: (u32, u32, u32, u32)) -> View {
+        let (x, y, width, height) = at;
         let mut sight = vec![Sight::Gap; width as usize * height as usize];
+        self.lines(at, |judged, part, (column, row)| {
+            let into = ((row - y) * width + column - x) as usize;
+            let target = &mut sight[into..into + part.len()];
+            match &judged.sights {
+                Some(sights) => target.copy_from_slice(&sights[part]),
+                None => target.fill(Sight::Seen),
+            }
+        });
+        View { image: self.image(at), sight }
+    }
+
+    /// A window of loaded rows, counted.
+    pub(crate) fn census(&self, at: (u32, u32, u32, u32)) -> Census {
+        let pixels = at.2 * at.3;
+        let mut census = Census { pixels, gap: pixels, ..Census::default() };
+        self.lines(at, |judged, part, _| {
+            census.gap -= part.len() as u32;
+            if let Some(sights) = &judged.sights {
+                let count = |kind| {
+                    let sights = &sights[part.clone()];
+                    sights.iter().map(|&sight| u32::from(sight == kind)).sum::<u32>()
+                };
+                census.gap += count(Sight::Gap);
+                census.night += count(Sight::Night);
+            }
+            if let Some(codes) = judged.clouds.get(part) {
+                census.clouds.add(codes);
+            }
+        });
+        census
+    }
+
+    /// Visits a window line by line of every native tile that it lies on: the tile, the line's part of it, and
+    /// where that begins in the plane.
+    fn lines(
+        &self,
+        (x, y, width, height): (u32, u32, u32, u32),
+        mut visit: impl FnMut(&Judged, Range<usize>, (u32, u32)),
+    ) {
+        let tile = self.scene().matrix.tile;
         for row in y / tile.1..(y + height).div_ceil(tile.1) {
             for column in x / tile.0..(x + width).div_ceil(tile.0) {
-                let Some(judged) = self.sights.get(&(row, column)) else { continue };
+                let Some(judged) = self.judged.get(&(row, column)) else { continue };
                 let (left, top) = (column * tile.0, row * tile.1);
                 let (from, to) = (x.max(left), (x + width).min(left + tile.0));
-                let n = (to - from) as usize;
                 for line in y.max(top)..(y + height).min(top + tile.1) {
-                    let source = ((line - top) * tile.0 + from - left) as usize;
-                    let target = ((line - y) * width + from - x) as usize;
-                    sight[target..target + n].copy_from_slice(&judged[source..source + n]);
+                    let start = ((line - top) * tile.0 + from - left) as usize;
+                    visit(judged, start..start + (to - from) as usize, (from, line));
                 }
             }
         }
-        View { image, sight }
     }
 }
 
@@ -153,7 +248,7 @@ impl Clouds {
         wanted: &dyn Fn(u32) -> bool,
         context: &Context,
     ) {
-        self.0.load_some(top, bottom, wanted, &|_, _| (), context);
+        self.0.load_rows(top, bottom, wanted, context);
     }
 
     /// Masks that could not be decoded since this was last asked.

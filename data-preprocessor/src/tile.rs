@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use curator_core::manifest::{self, Freshness, Input, Manifest};
 use curator_core::mosaic::Scenes;
 use curator_core::samples::Moments;
-use curator_core::{Context, Error as CoreError, TileSet};
+use curator_core::{Context, Error as CoreError, TileSet, atomic};
 use serde::{Deserialize, Serialize};
 
 use crate::shard::{self, Counts, Shards, Store};
@@ -42,6 +42,9 @@ pub struct TileConfig {
     pub whole: bool,
     /// What pictures are written as.
     pub store: Store,
+    /// Megabytes of pictures in a shard, about. The usual ones are in no recipe.
+    #[serde(default = "shard::usual_mb", skip_serializing_if = "shard::is_usual_mb")]
+    pub shard_mb: u32,
     /// Decides what is random.
     pub seed: u64,
 }
@@ -60,6 +63,9 @@ impl TileConfig {
         }
         if !(0.0..1.0).contains(&self.overlap) {
             return refuse("`--overlap`", self.overlap.to_string(), "0 to below 1");
+        }
+        if !(1..=4000).contains(&self.shard_mb) {
+            return refuse("`--shard-mb`", self.shard_mb.to_string(), "1 to 4000");
         }
         if self.levels == 0 {
             return refuse("`--levels`", "0".into(), "1 or more");
@@ -166,7 +172,7 @@ pub fn run_with_clouds(
         Start::UpToDate(counts) => return Ok(Report::of(counts, output, true)),
         Start::New(manifest) => manifest,
     };
-    let mut shards = Shards::open_as(output, &made.digest(), config.store)?;
+    let mut shards = Shards::open_as(output, &made.digest(), config.store, config.shard_mb)?;
     let mut largest = None;
     match &source {
         Source::Scenes(scenes) => {
@@ -180,6 +186,7 @@ pub fn run_with_clouds(
     if counts.tiles == 0 {
         return Err(Error::NothingLeft {
             windows: counts.windows,
+            broken: counts.broken,
             size: (config.width, config.height),
             largest,
         });
@@ -204,6 +211,10 @@ pub(crate) fn start(
 ) -> Result<Start> {
     match Manifest::freshness(output, manifest::TILES, &recipe, &inputs)? {
         Freshness::UpToDate => {
+            if Shards::has_journal(output) {
+                atomic::remove_leftovers(output)?;
+                adorn(output)?;
+            }
             let counts = Counts::of(&Manifest::open(output, manifest::TILES)?);
             return Ok(Start::UpToDate(counts));
         }
@@ -232,10 +243,16 @@ pub(crate) fn finish(made: &mut Manifest, mut shards: Shards, output: &Path) -> 
             .collect();
         counts.write(made);
         made.write(output)?;
-        Shards::forget_journal(output);
-        contact::write(&TileSet::open(output)?, &output.join("contact.jpg"))?;
+        adorn(output)?;
     }
     Ok(counts)
+}
+
+/// Adds the contact sheet to a whole directory. While the journal is there, this is left to do.
+fn adorn(output: &Path) -> Result<()> {
+    contact::write(&TileSet::open(output)?, &output.join("contact.jpg"))?;
+    Shards::forget_journal(output);
+    Ok(())
 }
 
 /// Whether a directory holds scenes.

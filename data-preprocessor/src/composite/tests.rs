@@ -205,6 +205,7 @@ fn tiles_take_their_clouds_from_several_days_and_keep_the_mask_of_gaps() {
         describe: true,
         whole: false,
         store: crate::Store::Records,
+        shard_mb: 100,
         seed: 0,
     };
     let clouds_of = |output: &Path| -> f32 {

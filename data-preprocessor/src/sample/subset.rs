@@ -49,7 +49,7 @@ pub(crate) fn write(
         if kept > done {
             context.check()?;
             let picture = set.encoded(&tile.location)?;
-            shards.push(tile, &picture);
+            shards.push(tile, &picture)?;
             if kept % BAND == 0 {
                 shards.end_band()?;
             }

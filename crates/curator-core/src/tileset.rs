@@ -281,6 +281,34 @@ mod tests {
     }
 
     #[test]
+    fn mutated_files_of_records_never_panic() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.tfrecord");
+        let png = Raster::filled(2, 2, &[1, 2, 3]).to_png().unwrap();
+        let mut frames = Vec::new();
+        (0..4)
+            .for_each(|i| record::append(&mut frames, &Tile::of_file(format!("t{i}"), None), &png));
+        proptest::proptest!(|(
+            cuts in proptest::collection::vec((0_usize..2000, proptest::num::u8::ANY), 0..6),
+            noise in proptest::collection::vec(proptest::num::u8::ANY, 0..40),
+            length in 0_usize..1200,
+        )| {
+            let mut bytes = frames.clone();
+            for (at, value) in cuts {
+                bytes[at % frames.len()] = value;
+            }
+            bytes.truncate(length);
+            bytes.extend(noise);
+            std::fs::write(&path, &bytes).unwrap();
+            if let Ok(set) = TileSet::open(&path) {
+                for row in set.rows().flatten() {
+                    let _ = set.decode(&row.location);
+                }
+            }
+        });
+    }
+
+    #[test]
     fn mutated_tables_are_errors() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tiles-00000.parquet");

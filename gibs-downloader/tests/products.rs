@@ -184,7 +184,7 @@ fn values_are_those_that_the_colors_were_made_of() {
     }
     assert!(seen > 10_000, "{seen}");
     assert_eq!(made.json["made"][0]["pixels"]["exact"], seen);
-    let bbox = values.bbox.unwrap();
+    let bbox = values.place.bbox().unwrap();
     assert!((bbox.west + 17.0).abs() < 0.01 && (bbox.north - 8.0).abs() < 0.01, "{bbox}");
 
     // Pictures are no measurements, but can be bands beside them.

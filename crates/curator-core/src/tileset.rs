@@ -5,6 +5,7 @@
 //! windows, the length of its path in a folder. Rows with all their columns are streamed.
 
 mod source;
+mod walk;
 
 use std::path::Path;
 
@@ -84,10 +85,10 @@ impl TileSet {
         let (format, digest) = match source.kind() {
             SourceKind::Folder => {
                 let mut listing = Vec::new();
-                for found in source::walk(path) {
-                    let (relative, entry) = found?;
-                    let metadata =
-                        entry.metadata().map_err(|e| Error::io("read", entry.path())(e.into()))?;
+                for relative in walk::Walk::new(path) {
+                    let relative = relative?;
+                    let file = path.join(&relative);
+                    let metadata = file.metadata().map_err(Error::io("read", &file))?;
                     listing.push(source::stamp(&relative, &metadata));
                     places.push(Place::File(relative.into()));
                 }

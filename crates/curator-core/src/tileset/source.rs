@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::walk::Walk;
 use crate::manifest::{self, Manifest};
 use crate::planes::{self, Planes};
 use crate::{Error, Location, Raster, Result, Tile, digest, picture, record, tile};
@@ -40,9 +41,6 @@ pub enum SourceKind {
     /// TFRecord files.
     Records,
 }
-
-/// File name endings that are taken for images.
-const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "tif", "tiff"];
 
 /// Largest size that a compressed file of records may unpack to.
 const MAX_UNPACKED: u64 = 1 << 40;
@@ -99,8 +97,8 @@ impl TileSource {
     /// place is known.
     pub fn rows(&self) -> Box<dyn Iterator<Item = Result<Tile>> + Send + '_> {
         match &self.kind {
-            Kind::Folder => Box::new(walk(&self.root).map(|found| {
-                let (relative, _) = found?;
+            Kind::Folder => Box::new(Walk::new(&self.root).map(|found| {
+                let relative = found?;
                 let class = class_of(&relative);
                 Ok(Tile::of_file(relative, class))
             })),
@@ -283,27 +281,6 @@ fn describe_record(shard: &Shard, location: Location) -> Result<Tile> {
     record::describe(&shard.path, &payload, tile.clone()).or(Ok(tile))
 }
 
-/// The image files below a folder, by the order of their names, folder by folder; links are followed. Names
-/// are read and nothing else, so that a million of them take a second or two.
-pub(super) fn walk(
-    root: &Path,
-) -> impl Iterator<Item = Result<(String, walkdir::DirEntry)>> + Send + '_ {
-    let entries = walkdir::WalkDir::new(root).follow_links(true).sort_by_file_name();
-    entries.into_iter().filter_map(move |entry| {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => {
-                let path = error.path().unwrap_or(root).to_path_buf();
-                return Some(Err(Error::io("read", path)(error.into())));
-            }
-        };
-        if !entry.file_type().is_file() {
-            return None;
-        }
-        Some(Ok((image_path(root, entry.path())?, entry)))
-    })
-}
-
 /// What tells whether a file is still the same: name, size and modification time.
 pub(super) fn stamp(name: &str, metadata: &std::fs::Metadata) -> String {
     let modified = metadata.modified().ok();
@@ -360,18 +337,6 @@ fn unpack(path: &Path, stamp: &str) -> Result<PathBuf> {
         .map_err(|error| damage.unwrap_or(error))?;
     }
     Ok(target)
-}
-
-/// The path of an image file relative to the root, with `/`; `None` for everything else, hidden files
-/// and folders, and names that are not UTF-8.
-fn image_path(root: &Path, path: &Path) -> Option<String> {
-    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
-    if !EXTENSIONS.contains(&extension.as_str()) {
-        return None;
-    }
-    let relative = path.strip_prefix(root).ok()?.to_str()?;
-    let hidden = relative.split(std::path::MAIN_SEPARATOR).any(|part| part.starts_with('.'));
-    (!hidden).then(|| relative.replace(std::path::MAIN_SEPARATOR, "/"))
 }
 
 /// The class of an image is its immediate parent folder; images at the top have none.

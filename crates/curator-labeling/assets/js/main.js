@@ -5,7 +5,7 @@ import { hand, refill } from './hand.js';
 import { judge, undo } from './answers.js';
 import { choices, buttons } from './choices.js';
 import { keys } from './keys.js';
-import { $, on, say, make, dialogOpen } from './bus.js';
+import { $, on, say, make, dialogOpen, afterPaint } from './bus.js';
 import * as stage from './stage.js';
 import * as zoom from './zoom.js';
 import * as light from './light.js';
@@ -85,7 +85,7 @@ function wire() {
   });
   keys(act);
   light.start(); grid.start(); past.start(); progress.start();
-  on('shown', caption);
+  on('shown', (card) => afterPaint(() => { if (card === hand[0]) caption(card); }));
   on('empty', () => { $('caption').textContent = ''; });
   for (const [id, action] of [['undo', 'undo'], ['zoom', 'zoom'], ['flag', 'flag'], ['around', 'around'], ['times', 'times'], ['help-button', 'help']]) $(id).onclick = () => act(action);
   $('reference-button').onclick = () => $('reference-large').showModal();

@@ -29,6 +29,28 @@ pub enum Error {
         /// Tiles of the index that have a truth.
         tiles: usize,
     },
+    /// A classifier and an index of different encoders.
+    #[error("the classifier is not of the model that made the embeddings of `{}`", index.display())]
+    OtherModel {
+        /// The index.
+        index: std::path::PathBuf,
+    },
+    /// A class that no tile has.
+    #[error("no tile of the index has the class `{class}`")]
+    UnknownClass {
+        /// The class.
+        class: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+    /// A strategy that there is not.
+    #[error("there is no strategy `{name}`")]
+    UnknownStrategy {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        hint: String,
+    },
     /// The class to look for is not known.
     #[error("no class: `{reference}` stands in no class folder of the index")]
     NoClass {
@@ -48,7 +70,15 @@ impl Diagnose for Error {
                 "the `tile_id` column must hold this index's ids; `embed-indexer search … --json` shows them"
                     .into(),
             ),
+            Self::OtherModel { .. } => {
+                Some("build the index with the dataset's model, or label with this index: labels survive".into())
+            }
             Self::NoClass { .. } => Some("name it: `--class island`".into()),
+            Self::UnknownClass { known, .. } => {
+                let some: Vec<&str> = known.iter().take(12).map(String::as_str).collect();
+                Some(format!("there are: {}", some.join(", ")))
+            }
+            Self::UnknownStrategy { hint, .. } => Some(hint.clone()),
         }
     }
 
@@ -58,8 +88,10 @@ impl Diagnose for Error {
             Self::Nn(error) => error.exit_code(),
             Self::Labels(error) => error.exit_code(),
             Self::Web(error) => error.exit_code(),
-            Self::UselessTruth { .. } => exit::FAILED,
-            Self::NoClass { .. } => exit::USAGE,
+            Self::UselessTruth { .. } | Self::OtherModel { .. } => exit::FAILED,
+            Self::NoClass { .. } | Self::UnknownClass { .. } | Self::UnknownStrategy { .. } => {
+                exit::USAGE
+            }
         }
     }
 }

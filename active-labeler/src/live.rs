@@ -1,28 +1,32 @@
 //! `run`: the loop in the page. A deck that learns: it always has cards ready, and fits the classifier
 //! anew on another thread after answers, so that nobody waits.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use curator_core::Tile;
 use curator_core::dataset::Label;
-use curator_core::plot::{Series, lines};
 use curator_labeling::{Answer, Deck, Free, Panel, Pick, Picture, encoded, hash};
 
 use crate::Pool;
-use crate::learner::{Learner, POSITIVE_FROM};
+use crate::learner::Learner;
+use crate::panel::{self, Finds};
+use crate::reason::Reason;
 
-/// Answers between two fits.
-const FIT_EVERY: usize = 5;
-/// Negatives in a row after which the page says that going on may not be worth it.
-const PATIENCE: usize = 50;
+/// Rounds in which a deck looks for rows that nobody has.
+const ROUNDS: usize = 8;
 
 struct State {
     learner: Learner,
-    /// Answers since the last fit.
+    /// Why rows were asked, of those that were handed out.
+    asked: HashMap<usize, Reason>,
+    /// Answers since the last fit began.
     waiting: usize,
     /// Labels and positives after every answer.
     found: Vec<(usize, usize)>,
+    finds: Finds,
+    panel: Panel,
 }
 
 /// A deck over a pool.
@@ -44,13 +48,16 @@ impl LearningDeck {
         overlap: bool,
     ) -> Self {
         let mut positives = 0;
-        let rows: Vec<usize> = learner.order().collect();
+        let rows: Vec<usize> = learner.order().map(|(row, _)| row).collect();
         let found = rows.iter().enumerate().map(|(i, &row)| {
             positives += usize::from(learner.label(row) == Some(Label::Positive));
             (i + 1, positives)
         });
-        let found = std::iter::once((0, 0)).chain(found).collect();
-        let state = State { learner, waiting: 0, found };
+        let found: Vec<(usize, usize)> = std::iter::once((0, 0)).chain(found).collect();
+        let mut finds = Finds::default();
+        finds.renew(&pool, &learner);
+        let panel = panel::of(&learner, &found, &finds);
+        let state = State { learner, asked: HashMap::new(), waiting: 0, found, finds, panel };
         let (state, fitting) = (Arc::new(Mutex::new(state)), Arc::default());
         Self { pool, state, fitting, reference, overlap }
     }
@@ -71,20 +78,32 @@ impl LearningDeck {
         Some((learner, found))
     }
 
-    /// Fits on another thread, one at a time. The lock is held while fitting what is asked meanwhile waits
-    /// for; a fit of a few hundred labels takes milliseconds, the scoring of the pool one pass over memory.
+    /// Fits on another thread, as often as answers come in: a fast person gets larger batches. A copy is
+    /// fitted, so that cards and answers go on meanwhile.
     fn fit_soon(&self) {
         if self.fitting.swap(true, Ordering::AcqRel) {
             return;
         }
         let (pool, state, fitting) = (self.pool.clone(), self.state.clone(), self.fitting.clone());
         std::thread::spawn(move || {
-            {
+            loop {
+                let (mut learner, mut finds) = {
+                    let mut state = lock(&state);
+                    state.waiting = 0;
+                    (state.learner.clone(), state.finds.clone())
+                };
+                learner.fit(&pool);
+                finds.renew(&pool, &learner);
                 let mut state = lock(&state);
-                state.waiting = 0;
-                state.learner.fit(&pool);
+                state.learner.adopt(learner);
+                state.finds = finds;
+                state.panel = panel::of(&state.learner, &state.found, &state.finds);
+                if state.waiting == 0 {
+                    // While the lock is held, so that no answer falls between.
+                    fitting.store(false, Ordering::Release);
+                    return;
+                }
             }
-            fitting.store(false, Ordering::Release);
         });
     }
 }
@@ -109,39 +128,47 @@ impl Deck for LearningDeck {
     }
 
     fn next(&self, _: u32, n: usize, free: &dyn Fn(u32) -> Free) -> Vec<Pick> {
-        let state = self.state();
+        // Whoever else has a row is asked only about rows that would be picked: of a million, few are.
+        let learner = self.state().learner.clone();
+        let mut excluded: HashSet<usize> = HashSet::new();
+        let mut picks: Vec<(usize, Reason)> = Vec::with_capacity(n);
         // What others judged and this person shall judge too, before anything new.
-        let again = state.learner.order().filter(|&row| free(row as u32) == Free::Yes);
-        let mut picks: Vec<(usize, &'static str)> = Vec::with_capacity(n);
-        picks.extend(again.take(if self.overlap { n } else { 0 }).map(|row| (row, "")));
-        if picks.len() < n {
-            let taken = |row: usize| free(row as u32) != Free::Yes;
-            picks.extend(state.learner.next(&self.pool, n - picks.len(), &taken));
+        let again = learner.order().filter(|&(row, _)| free(row as u32) == Free::Yes);
+        picks.extend(again.take(if self.overlap { n } else { 0 }));
+        for _ in 0..ROUNDS {
+            let wanted = n - picks.len();
+            if wanted == 0 {
+                break;
+            }
+            let more = learner.next(&self.pool, wanted, &excluded);
+            if more.is_empty() {
+                break;
+            }
+            excluded.extend(more.iter().map(|(row, _)| *row));
+            picks.extend(more.into_iter().filter(|(row, _)| free(*row as u32) == Free::Yes));
         }
-        let pick = |(row, reason): (usize, &'static str)| Pick {
+        let pick = |&(row, reason): &(usize, Reason)| Pick {
             row: row as u32,
-            reason: reason.into(),
-            probability: Some(state.learner.probability()[row]),
+            reason: reason.to_string(),
+            probability: Some(learner.probability()[row]),
         };
-        picks.into_iter().map(pick).collect()
+        let dealt = picks.iter().map(pick).collect();
+        self.state().asked.extend(picks);
+        dealt
     }
 
     fn answered(&self, answer: &Answer) {
         let row = answer.row as usize;
-        let due = {
+        {
             let mut state = self.state();
-            // A likely positive that was asked steers the strategy; the label's reason is its probability.
-            let likely = state.learner.probability()[row] >= POSITIVE_FROM;
-            state.learner.record(row, answer.label, if likely { "probably yes" } else { "" });
+            let reason = state.asked.get(&row).copied().unwrap_or(Reason::Said(""));
+            state.learner.record(row, answer.label, reason);
             let point = (state.learner.len(), state.learner.count(Label::Positive));
             state.found.retain(|&(labels, _)| labels < point.0);
             state.found.push(point);
             state.waiting += 1;
-            state.waiting >= FIT_EVERY || state.learner.len() <= FIT_EVERY
-        };
-        if due {
-            self.fit_soon();
         }
+        self.fit_soon();
     }
 
     fn picture(&self, tile: &Tile) -> curator_labeling::Result<Vec<u8>> {
@@ -153,41 +180,6 @@ impl Deck for LearningDeck {
     }
 
     fn panel(&self) -> Panel {
-        let state = self.state();
-        let learner = &state.learner;
-        let open = (0..self.pool.len()).filter(|&row| learner.label(row).is_none());
-        let predicted = open.filter(|&row| learner.probability()[row] >= POSITIVE_FROM).count();
-        let rows: Vec<usize> = learner.order().collect();
-        let streak = rows
-            .iter()
-            .rev()
-            .take_while(|&&row| learner.label(row) != Some(Label::Positive))
-            .count();
-        let fact = |name: &str, value: String| (name.to_string(), value);
-        let facts = vec![
-            fact("Positives found", learner.count(Label::Positive).to_string()),
-            fact("Labels given", learner.len().to_string()),
-            fact("Probably positive, not asked yet", predicted.to_string()),
-            fact("Since the last positive", streak.to_string()),
-            fact("Pictures in total", self.pool.len().to_string()),
-        ];
-        let points = state.found.iter().map(|&(n, k)| (n as f64, k as f64)).collect();
-        let chart = (state.found.len() > 2)
-            .then(|| lines("Positives found", "labels given", "", &[Series::new("found", points)]));
-        let advice = if learner.count(Label::Positive) == 0 {
-            Some(
-                "No positive yet: pictures near the reference and others at random are asked."
-                    .into(),
-            )
-        } else if streak >= PATIENCE && predicted == 0 {
-            Some(format!(
-                "{streak} negatives in a row and nothing predicted any more: you may finish."
-            ))
-        } else if streak >= PATIENCE {
-            Some(format!("{streak} negatives in a row: what is left is hard to find this way."))
-        } else {
-            None
-        };
-        Panel { facts, chart, advice }
+        self.state().panel.clone()
     }
 }

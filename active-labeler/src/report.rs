@@ -113,7 +113,7 @@ fn curves(html: &mut Page, results: &Results) {
     html.heading("How it went", "");
     let mut charts = vec![lines("Positives found", "labels given", "", &series)];
     if results.curve.len() > 1 {
-        let of = |name: &str, get: fn(&crate::simulate::CurvePoint) -> f64| {
+        let of = |name: &str, get: fn(&crate::measures::CurvePoint) -> f64| {
             Series::new(name, results.curve.iter().map(|p| (p.labels as f64, get(p))).collect())
         };
         let quality =

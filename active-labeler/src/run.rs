@@ -6,14 +6,19 @@ use std::sync::Arc;
 use curator_core::dataset::Label;
 use curator_core::manifest::{self, Freshness, Manifest};
 use curator_core::{Context, DeviceChoice, Error as CoreError, digest};
-use curator_labeling::{Session, Settings, Store, picture_file};
+use curator_labeling::{Rule, Session, Settings, Store, picture_file};
 use curator_web::{ServeOptions, Server};
 use serde::Serialize;
 
-use crate::curate::{Counts, Curation, Results};
+use crate::curate::{self, Counts, Curation, ResultConfig, Results};
 use crate::learner::{Learner, LearnerConfig, POSITIVE_FROM};
 use crate::live::LearningDeck;
-use crate::simulate::{self, Answers, CurvePoint, Truth};
+use crate::measures::CurvePoint;
+use crate::meter::Meter;
+use crate::pool::Target;
+use crate::reason::Reason;
+use crate::simulate::{Answers, Labeller, Simulation, Truth};
+use crate::thresholds::Threshold;
 use crate::{Pool, Result, report};
 
 /// Where a run reads and writes, and on what.
@@ -35,6 +40,8 @@ pub struct Place {
     pub report: Option<PathBuf>,
     /// The device that embeds the references.
     pub device: DeviceChoice,
+    /// What the result shall be like.
+    pub result: ResultConfig,
 }
 
 /// What a run ends with.
@@ -107,14 +114,15 @@ pub fn simulated(
     place: &Place,
     truth: &Truth,
     budget: usize,
+    errors: f64,
     context: &Context,
 ) -> Result<Report> {
-    let pool = open(place, context)?;
+    let pool = open(place)?;
     let first = place.references.first().cloned().unwrap_or_default();
     let answers = Answers::read(&pool, truth, place.class.as_deref(), &first)?;
     let recipe = serde_json::json!({
-        "learner": config, "budget": budget, "class": answers.class, "truth": answers.digest,
-        "references": digests(place)?,
+        "learner": config, "budget": budget, "errors": errors, "class": answers.class, "truth": answers.digest,
+        "references": digests(place)?, "result": place.result,
     });
     let inputs = vec![pool.index().manifest().as_input(&place.index)];
     if Manifest::freshness(&place.output, manifest::DATASET, &recipe, &inputs)?
@@ -126,20 +134,23 @@ pub fn simulated(
     }
     let mut store = Store::open(&place.labels)?;
     let mut renewed = std::time::Instant::now();
-    let (learner, curve) =
-        simulate::run(&pool, &answers, config, budget, &mut store, context, |learner, curve| {
-            if let Some(run) = place.report.as_deref().filter(|_| renewed.elapsed().as_secs() >= 5)
-            {
-                report::write(
-                    run,
-                    Some(&results(&pool, learner, Some(&answers), curve, found(curve))),
-                )?;
-                renewed = std::time::Instant::now();
-            }
-            Ok(())
-        })?;
-    let results = results(&pool, &learner, Some(&answers), &curve, found(&curve));
-    finish(&pool, &learner, &results, recipe, &store, place, context)
+    let target = target(&pool, place, context)?;
+    let labeller = Labeller { errors, seed: config.seed };
+    let simulation = Simulation { pool: &pool, answers: &answers, config, labeller, budget };
+    let (learner, curve) = simulation.run(target, &mut store, context, |learner, curve| {
+        if let Some(run) = place.report.as_deref().filter(|_| renewed.elapsed().as_secs() >= 5) {
+            let results =
+                results(&pool, learner, POSITIVE_FROM, Some(&answers), curve, found(curve));
+            report::write(run, Some(&results))?;
+            renewed = std::time::Instant::now();
+        }
+        Ok(())
+    })?;
+    let threshold = curate::threshold(&pool, &learner, place.result.goal);
+    let results = results(&pool, &learner, threshold.at, Some(&answers), &curve, found(&curve));
+    let ending =
+        Ending { threshold, results: &results, recipe, store: &store, rule: Rule::Majority };
+    finish(&pool, &learner, place, ending, context)
 }
 
 /// `run`.
@@ -154,16 +165,18 @@ pub fn live(
     web: &ServeOptions,
     context: &Context,
 ) -> Result<Report> {
-    let pool = Arc::new(open(place, context)?);
+    let pool = Arc::new(open(place)?);
+    let target = target(&pool, place, context)?;
     let store = Store::open(&place.labels)?;
-    let mut learner = Learner::new(&pool, config);
+    let mut learner = Learner::new(&pool, target, config);
     // In the order they were given; of several answers to a tile, what holds.
-    let verdicts = store.verdicts(settings.rule)?;
+    let rule = settings.rule;
+    let verdicts = store.verdicts(rule)?;
     let mut given: Vec<_> = verdicts.into_values().map(|verdict| verdict.event).collect();
     given.sort_by_key(|event| event.seq);
     for event in given {
         if let Some(row) = pool.row(&event.tile_id) {
-            learner.record(row, Some(event.label), &event.reason);
+            learner.record(row, Some(event.label), Reason::read(&event.reason));
         }
     }
     learner.fit(&pool);
@@ -183,16 +196,29 @@ pub fn live(
     let deck = Arc::into_inner(deck).and_then(LearningDeck::finish);
     let (learner, found) = deck.ok_or(CoreError::Interrupted)?;
     let store = Store::open(&place.labels)?;
-    let results = results(&pool, &learner, None, &[], found);
+    let threshold = curate::threshold(&pool, &learner, place.result.goal);
+    let results = results(&pool, &learner, threshold.at, None, &[], found);
     let results = Results { target: place.class.clone().unwrap_or(question), ..results };
     let recipe = serde_json::json!({
-        "learner": config, "labels": learner.len(), "references": digests(place)?,
+        "learner": config, "labels": learner.len(), "references": digests(place)?, "result": place.result,
     });
-    finish(&pool, &learner, &results, recipe, &store, place, &context)
+    let ending = Ending { threshold, results: &results, recipe, store: &store, rule };
+    finish(&pool, &learner, place, ending, &context)
 }
 
-fn open(place: &Place, context: &Context) -> Result<Pool> {
-    Pool::open(&place.index, place.tiles.as_deref(), &place.references, place.device, context)
+fn open(place: &Place) -> Result<Pool> {
+    Pool::open(&place.index, place.tiles.as_deref(), None)
+}
+
+/// Embeds the references, and says so when there is nothing like them.
+fn target(pool: &Pool, place: &Place, context: &Context) -> Result<Target> {
+    let target = Target::of_pictures(pool, &place.references, place.device, context)?;
+    if target.is_unlike(pool) == Some(true) {
+        context.progress.warn(
+            "the reference is unlike anything in the index; what is asked first may have nothing to do with it",
+        );
+    }
+    Ok(target)
 }
 
 fn digests(place: &Place) -> Result<Vec<String>> {
@@ -210,13 +236,14 @@ fn found(curve: &[CurvePoint]) -> Vec<(usize, usize)> {
 fn results(
     pool: &Pool,
     learner: &Learner,
+    threshold: f32,
     answers: Option<&Answers>,
     curve: &[CurvePoint],
     found: Vec<(usize, usize)>,
 ) -> Results {
     let probability = learner.probability();
     let mut predicted: Vec<usize> = (0..pool.len())
-        .filter(|&row| learner.label(row).is_none() && probability[row] >= POSITIVE_FROM)
+        .filter(|&row| learner.label(row).is_none() && probability[row] >= threshold)
         .collect();
     predicted.sort_by(|&a, &b| probability[b].total_cmp(&probability[a]).then(a.cmp(&b)));
     let truly = |row: usize, value| answers.is_some_and(|a| a.positive[row] == Some(value));
@@ -228,40 +255,51 @@ fn results(
         found,
         labelled_positive: learner
             .order()
+            .map(|(row, _)| row)
             .filter(|&r| learner.label(r) == Some(Label::Positive))
             .collect(),
+        meter: Meter::of(learner),
         missed: (0..pool.len())
-            .filter(|&r| {
-                truly(r, true) && learner.label(r).is_none() && probability[r] < POSITIVE_FROM
-            })
+            .filter(|&r| truly(r, true) && learner.label(r).is_none() && probability[r] < threshold)
             .collect(),
         wrong: predicted.iter().copied().filter(|&r| truly(r, false)).collect(),
         predicted_positive: predicted,
     }
 }
 
+/// Writes the dataset, and the report of the run that it belongs to.
 fn finish(
     pool: &Pool,
     learner: &Learner,
-    results: &Results,
-    recipe: serde_json::Value,
-    store: &Store,
     place: &Place,
+    Ending { threshold, results, recipe, store, rule }: Ending,
     context: &Context,
 ) -> Result<Report> {
     let curation = Curation {
         output: &place.output,
+        result: place.result,
+        threshold,
         config: recipe,
         inputs: vec![pool.index().manifest().as_input(&place.index)],
         results,
         report: report::page(place.report.as_deref(), Some(results), true),
         store,
+        rule,
     };
     let counts = curation.write(pool, learner, context)?;
     if let Some(run) = &place.report {
         report::write(run, None)?;
     }
     Ok(summary(results, counts, place, false))
+}
+
+/// What a run has come to.
+struct Ending<'a> {
+    threshold: Threshold,
+    results: &'a Results,
+    recipe: serde_json::Value,
+    store: &'a Store,
+    rule: Rule,
 }
 
 fn summary(results: &Results, counts: Counts, place: &Place, up_to_date: bool) -> Report {

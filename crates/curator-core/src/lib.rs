@@ -19,6 +19,7 @@ pub mod grid;
 pub mod index;
 pub mod kcenter;
 pub mod kmeans;
+pub mod lbfgs;
 pub mod logistic;
 pub mod manifest;
 pub mod matrix;

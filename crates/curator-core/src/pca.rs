@@ -26,15 +26,7 @@ impl Plane {
     #[must_use]
     pub fn of(rows: &Features) -> Self {
         let dim = rows.dim();
-        let count = rows.len().min(LEARNED);
-        let chosen: Vec<u32> = (0..count).map(|i| (i * rows.len() / count) as u32).collect();
-        let rows = rows.select(&chosen);
-        let mut mean = vec![0.0; dim];
-        for row in 0..count {
-            mean.iter_mut().zip(rows.row(row)).for_each(|(m, &x)| *m += f64::from(x));
-        }
-        mean.iter_mut().for_each(|m| *m /= count.max(1) as f64);
-        let covariance = covariance(&rows, &mean);
+        let Moments { mean, covariance } = Moments::of(rows);
         let space = subspace(&covariance, dim);
         let total: f64 = (0..dim).map(|i| covariance[i * dim + i]).sum();
         let share = |axis: &[f64]| {
@@ -55,6 +47,32 @@ impl Plane {
             parts.map(|((&x, mean), axis)| (f64::from(x) - mean) * axis).sum()
         };
         (along(&self.axes[0]), along(&self.axes[1]))
+    }
+}
+
+/// Mean and covariance of rows, learned from 20,000 of them, evenly taken, when there are more.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moments {
+    /// `[dim]`.
+    pub mean: Vec<f64>,
+    /// `[dim, dim]`.
+    pub covariance: Vec<f64>,
+}
+
+impl Moments {
+    /// Measures rows.
+    #[must_use]
+    pub fn of(rows: &Features) -> Self {
+        let count = rows.len().min(LEARNED);
+        let chosen: Vec<u32> = (0..count).map(|i| (i * rows.len() / count) as u32).collect();
+        let rows = rows.select(&chosen);
+        let mut mean = vec![0.0; rows.dim()];
+        for row in 0..count {
+            mean.iter_mut().zip(rows.row(row)).for_each(|(m, &x)| *m += f64::from(x));
+        }
+        mean.iter_mut().for_each(|m| *m /= count.max(1) as f64);
+        let covariance = covariance(&rows, &mean);
+        Self { mean, covariance }
     }
 }
 

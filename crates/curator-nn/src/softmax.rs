@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 
-use curator_core::logistic::minimize;
+use curator_core::lbfgs::minimize;
 use tch::{Kind, Tensor, no_grad};
 
 use crate::{Error, Result};

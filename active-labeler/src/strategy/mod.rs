@@ -1,12 +1,20 @@
 //! Which pictures to ask about next.
 
+mod auto;
+mod badge;
+mod cover;
+mod diversity;
+mod typical;
+
 use curator_core::seed;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::Pool;
+use crate::reason::Reason;
+pub use diversity::Diversity;
 
-/// Candidates that a diversifier looks at, at most.
+/// Candidates that a strategy of whole batches looks at, at most.
 const CANDIDATES: usize = 50_000;
 /// Mean and deviation of the Gaussian strategy.
 const GAUSSIAN: (f64, f64) = (0.5, 0.2);
@@ -15,7 +23,7 @@ const GAUSSIAN: (f64, f64) = (0.5, 0.2);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
-    /// What is likely positive, what is uncertain, and a few at random, shares by how it goes.
+    /// What is probably positive, checks whose chance is known, and what else the moment asks for.
     Auto,
     /// Any.
     Random,
@@ -33,13 +41,19 @@ pub enum Strategy {
     TopPositive,
     /// Farthest from everything labelled (k-center, Sener & Savarese 2018).
     CoreSet,
+    /// The most typical of the largest clusters without labels (`TypiClust`, Hacohen et al. 2022).
+    Typical,
+    /// What most unlabelled rows are near to that no label is near to (`ProbCover`, Yehuda et al. 2022).
+    Coverage,
+    /// Diverse gradients of what the model believes (BADGE, Ash et al. 2020).
+    Badge,
     /// Nearest to the reference, without learning.
     Neighbours,
 }
 
 impl Strategy {
     /// All, with their names.
-    pub const ALL: [(&'static str, Self); 10] = [
+    pub const ALL: [(&'static str, Self); 13] = [
         ("auto", Self::Auto),
         ("random", Self::Random),
         ("least-confidence", Self::LeastConfidence),
@@ -49,8 +63,25 @@ impl Strategy {
         ("gaussian", Self::Gaussian),
         ("top-positive", Self::TopPositive),
         ("core-set", Self::CoreSet),
+        ("typical", Self::Typical),
+        ("coverage", Self::Coverage),
+        ("badge", Self::Badge),
         ("neighbours", Self::Neighbours),
     ];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, strategy)| *strategy == self).map_or("", |(name, _)| name)
+    }
+
+    /// Whether it asks by what was learned.
+    pub(crate) fn learns(self) -> bool {
+        !matches!(
+            self,
+            Self::Random | Self::Neighbours | Self::CoreSet | Self::Typical | Self::Coverage
+        )
+    }
 }
 
 impl std::str::FromStr for Strategy {
@@ -68,65 +99,84 @@ pub(crate) struct Situation<'a> {
     pub(crate) pool: &'a Pool,
     /// Rows that may be asked, ascending.
     pub(crate) open: &'a [usize],
-    /// Rows that are labelled.
+    /// Rows that are labelled, in their order.
     pub(crate) labelled: &'a [usize],
+    /// Positives among them.
+    pub(crate) positives: usize,
     /// Probability of every row of the pool.
     pub(crate) probability: &'a [f32],
     /// Cosine of every row with the reference.
     pub(crate) similarity: &'a [f32],
-    /// Share of positives among the latest answers to likely positives; steers `auto`.
+    /// Share of positives among the latest answers, checks left out; steers `auto`.
     pub(crate) recent_success: f64,
+    /// How batches are spread.
+    pub(crate) diversity: Diversity,
     /// Decides what is random, together with the number of labels.
     pub(crate) seed: u64,
 }
 
 /// A picked row and why.
-pub(crate) type Pick = (usize, &'static str);
+pub(crate) type Pick = (usize, Reason);
 
 impl Situation<'_> {
     /// Up to `n` rows by a strategy.
     pub(crate) fn pick(&self, strategy: Strategy, n: usize) -> Vec<Pick> {
         let p = |row: usize| f64::from(self.probability[row]);
+        let uncertain = |row: usize| -(p(row) - 0.5).abs();
         match strategy {
             Strategy::Auto => self.auto(n),
-            Strategy::Random => tag(self.by(n, |row| self.random(row)), "at random"),
-            // For two classes these three rank alike: all fall as p moves away from one half.
+            Strategy::Random => tag(self.by(n, |row| self.random(row)), "one of all, at random"),
             Strategy::LeastConfidence => {
-                tag(self.by(n, |row| 1.0 - p(row).max(1.0 - p(row))), "uncertain")
+                tag(self.spread_by(n, |row| 1.0 - p(row).max(1.0 - p(row))), "uncertain")
             }
-            Strategy::Margin => tag(self.by(n, |row| -(2.0 * p(row) - 1.0).abs()), "uncertain"),
-            Strategy::Entropy => tag(self.by(n, |row| entropy(p(row))), "uncertain"),
+            Strategy::Margin => tag(self.spread_by(n, uncertain), "uncertain"),
+            Strategy::Entropy => tag(self.spread_by(n, |row| entropy(p(row))), "uncertain"),
             Strategy::Balanced => self.balanced(n),
-            Strategy::Gaussian => tag(self.gaussian(n), "drawn around the boundary"),
-            Strategy::TopPositive => tag(self.by(n, p), "probably yes"),
-            Strategy::CoreSet => tag(self.core_set(n), "unlike all so far"),
+            Strategy::Gaussian => tag(self.gaussian(n), "around the boundary"),
+            Strategy::TopPositive => self.likely(&self.spread_by(n, p)),
+            Strategy::CoreSet => tag(self.core_set(n), "unlike everything labelled"),
+            Strategy::Typical => tag(self.typical(n), "typical of a group without labels"),
+            Strategy::Coverage => tag(self.coverage(n), "many are like this one"),
+            Strategy::Badge => tag(self.badge(n), "would teach the most"),
             Strategy::Neighbours => {
                 tag(self.by(n, |row| f64::from(self.similarity[row])), "near the reference")
             }
         }
     }
 
+    /// Reasons for rows that are asked because they are the likeliest.
+    fn likely(&self, rows: &[usize]) -> Vec<Pick> {
+        let reason = |row: usize| match self.probability[row] {
+            p if p >= 0.5 => Reason::Likely,
+            p if p >= 0.1 => Reason::Said("the model is not sure"),
+            _ => Reason::Said("unlikely, but the likeliest left"),
+        };
+        rows.iter().map(|&row| (row, reason(row))).collect()
+    }
+
     /// The `n` open rows of the highest score; ties by row.
     fn by(&self, n: usize, score: impl Fn(usize) -> f64 + Sync) -> Vec<usize> {
-        let mut scored: Vec<(f64, usize)> =
-            self.open.par_iter().with_min_len(4096).map(|&row| (score(row), row)).collect();
-        let best_first =
-            |a: &(f64, usize), b: &(f64, usize)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-        if n == 0 || scored.is_empty() {
-            return Vec::new();
-        }
-        if n < scored.len() {
-            scored.select_nth_unstable_by(n - 1, best_first);
-            scored.truncate(n);
-        }
-        scored.sort_unstable_by(best_first);
-        scored.into_iter().map(|(_, row)| row).collect()
+        best(self.open, n, score)
+    }
+
+    /// As [`Situation::by`], the batch spread if that is wanted.
+    fn spread_by(&self, n: usize, score: impl Fn(usize) -> f64 + Sync) -> Vec<usize> {
+        self.diversity.choose(self, n, &|m| self.by(m, &score))
     }
 
     /// A number in 0…1 for a row, fresh with every label.
     fn random(&self, row: usize) -> f64 {
-        let bits = seed::mix(self.seed, &[self.labelled.len() as u64, row as u64]);
-        (bits >> 11) as f64 / (1_u64 << 53) as f64
+        uniform(self.seed, &[self.labelled.len() as u64, row as u64])
+    }
+
+    /// At most so many open rows, drawn at random, ascending.
+    fn candidates(&self) -> Vec<usize> {
+        if self.open.len() <= CANDIDATES {
+            return self.open.to_vec();
+        }
+        let mut rows = self.by(CANDIDATES, |row| self.random(row));
+        rows.sort_unstable();
+        rows
     }
 
     fn balanced(&self, n: usize) -> Vec<Pick> {
@@ -134,8 +184,8 @@ impl Situation<'_> {
         let side = |row: usize, positive: bool| {
             if (p(row) >= 0.5) == positive { -(p(row) - 0.5).abs() } else { -2.0 }
         };
-        let mut picks = tag(self.by(n.div_ceil(2), |row| side(row, true)), "just yes");
-        picks.extend(tag(self.by(n / 2, |row| side(row, false)), "just no"));
+        let mut picks = tag(self.spread_by(n.div_ceil(2), |row| side(row, true)), "just yes");
+        picks.extend(tag(self.spread_by(n, |row| side(row, false)), "just no"));
         unique(picks, n)
     }
 
@@ -151,17 +201,16 @@ impl Situation<'_> {
 
     /// Greedy k-center from what is labelled, over a random part of the pool.
     fn core_set(&self, n: usize) -> Vec<usize> {
-        let candidates = self.by(CANDIDATES, |row| self.random(row));
-        self.spread(&candidates, self.labelled, n)
+        self.farthest(&self.candidates(), self.labelled, n)
     }
 
     /// Greedily takes the candidate farthest from `taken` and from one another.
-    fn spread(&self, candidates: &[usize], taken: &[usize], n: usize) -> Vec<usize> {
-        let nearest = |row: usize, to: &[usize]| {
-            to.iter().map(|&t| self.pool.distance(row, t)).fold(f32::INFINITY, f32::min)
+    fn farthest(&self, candidates: &[usize], taken: &[usize], n: usize) -> Vec<usize> {
+        let nearest = |row: usize| {
+            taken.iter().map(|&t| self.pool.distance(row, t)).fold(f32::INFINITY, f32::min)
         };
         let mut distance: Vec<f32> =
-            candidates.par_iter().map(|&row| nearest(row, taken)).collect();
+            candidates.par_iter().with_min_len(64).map(|&row| nearest(row)).collect();
         let mut picked = Vec::with_capacity(n);
         for _ in 0..n.min(candidates.len()) {
             let best = (0..candidates.len()).max_by(|&a, &b| {
@@ -170,28 +219,34 @@ impl Situation<'_> {
             let Some(best) = best else { break };
             let row = candidates[best];
             picked.push(row);
-            distance.par_iter_mut().zip(candidates).for_each(|(d, &other)| {
+            distance.par_iter_mut().zip(candidates).with_min_len(1024).for_each(|(d, &other)| {
                 *d = d.min(self.pool.distance(other, row));
             });
             distance[best] = f32::NEG_INFINITY;
         }
         picked
     }
+}
 
-    /// While likely positives turn out positive, mostly those; as they run out, more of the boundary.
-    /// Uncertain ones are spread over the embedding space, so that a batch does not ask one thing ten times.
-    fn auto(&self, n: usize) -> Vec<Pick> {
-        let p = |row: usize| f64::from(self.probability[row]);
-        let exploit = 0.35 + 0.45 * self.recent_success;
-        let likely = ((n as f64 * exploit).round() as usize).clamp(1, n);
-        let uncertain = self.by((n - likely) * 4, |row| -(p(row) - 0.5).abs());
-        let mut picks = tag(self.by(likely, p), "probably yes");
-        picks.extend(tag(self.spread(&uncertain, self.labelled, n - likely), "uncertain"));
-        let picked: Vec<usize> = picks.iter().map(|pick| pick.0).collect();
-        let rest = self.by(n * 2, p).into_iter().filter(|row| !picked.contains(row)).collect();
-        picks.extend(tag(rest, "probably yes"));
-        unique(picks, n)
+/// The `n` rows of the highest score; ties by row.
+pub(crate) fn best(rows: &[usize], n: usize, score: impl Fn(usize) -> f64 + Sync) -> Vec<usize> {
+    let mut scored: Vec<(f64, usize)> =
+        rows.par_iter().with_min_len(4096).map(|&row| (score(row), row)).collect();
+    let best_first = |a: &(f64, usize), b: &(f64, usize)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+    if n == 0 || scored.is_empty() {
+        return Vec::new();
     }
+    if n < scored.len() {
+        scored.select_nth_unstable_by(n - 1, best_first);
+        scored.truncate(n);
+    }
+    scored.sort_unstable_by(best_first);
+    scored.into_iter().map(|(_, row)| row).collect()
+}
+
+/// A number in 0…1 of an item.
+pub(crate) fn uniform(seed: u64, item: &[u64]) -> f64 {
+    (seed::mix(seed, item) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 fn entropy(p: f64) -> f64 {
@@ -200,7 +255,7 @@ fn entropy(p: f64) -> f64 {
 }
 
 fn tag(rows: Vec<usize>, reason: &'static str) -> Vec<Pick> {
-    rows.into_iter().map(|row| (row, reason)).collect()
+    rows.into_iter().map(|row| (row, Reason::Said(reason))).collect()
 }
 
 /// The first `n` different rows.
@@ -208,3 +263,6 @@ fn unique(picks: Vec<Pick>, n: usize) -> Vec<Pick> {
     let mut seen = std::collections::HashSet::new();
     picks.into_iter().filter(|pick| seen.insert(pick.0)).take(n).collect()
 }
+
+#[cfg(test)]
+mod tests;

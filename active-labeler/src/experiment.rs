@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use curator_core::context::Unit;
 use curator_core::dataset::Label;
+use curator_core::page::Page;
 use curator_core::plot::{Series, escape, lines};
 use curator_core::{Context, Error as CoreError, atomic, seed};
 use rayon::prelude::*;
@@ -487,19 +488,14 @@ fn page(compared: &Compared, trials: &[Trial]) -> String {
             .collect();
         lines(title, "labels", "recall", &series)
     };
-    let mut html = String::from(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\"><title>Simulations</title><style>:root{color-scheme:\
-         light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:0 auto;padding:1.5rem 1rem}\
-         .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:1rem}\
-         svg{width:100%;height:auto}pre{overflow-x:auto}</style></head><body><h1>Simulations</h1><pre>",
-    );
-    html += &escape(&compared.to_string());
-    html += "</pre>";
-    html += &chart("Positives found, mean of all runs", &|_| true);
-    html += "<div class=\"charts\">";
-    for class in classes {
-        html += &chart(class, &|t| t.class == class);
-    }
-    html + "</div></body></html>\n"
+    let mut html = Page::new("Simulations", None);
+    html.push("<h1>Simulations</h1><pre class=\"wide\">");
+    html.push(&escape(&compared.to_string()));
+    html.push("</pre>");
+    html.charts(&[chart("Positives found, mean of all runs", &|_| true)]);
+    let charts: Vec<String> =
+        classes.into_iter().map(|class| chart(class, &|t| t.class == class)).collect();
+    html.heading("By class", "");
+    html.charts(&charts);
+    html.finish()
 }

@@ -134,6 +134,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_classifier_of_version_1_is_refused_with_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("classifier.safetensors");
+        let bytes = [0_u8; 8];
+        let weight = TensorView::new(Dtype::F32, vec![2], &bytes).unwrap();
+        std::fs::write(&path, serialize([("weight", weight)], None).unwrap()).unwrap();
+        let error = Classifier::read(&path).unwrap_err().to_string();
+        assert!(error.contains("run the labelling command again"), "{error}");
+    }
+
+    #[test]
     fn a_classifier_comes_back_and_damage_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("classifier.safetensors");

@@ -30,8 +30,10 @@ export async function refill() {
   fetching = true;
   clearTimeout(timer);
   try {
+    // What is answered while the request is under way may be in its reply still.
+    const had = [...hand.map((card) => card.tile), ...waiting()];
     const { cards } = await post('/api/cards', { n: Math.min(128, wanted + pending()) });
-    const known = new Set([...hand.map((card) => card.tile), ...waiting()]);
+    const known = new Set([...had, ...hand.map((card) => card.tile), ...waiting()]);
     const fresh = cards.filter((card) => !known.has(card.tile));
     hand.push(...fresh.map(load));
     if (fresh.length) emit('hand');

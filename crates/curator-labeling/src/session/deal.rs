@@ -125,6 +125,12 @@ impl Session {
                 }
             }
         }
+        // While the deck was thinking, some of what the tab held may have been answered.
+        {
+            let state = self.state();
+            let holds = |q: &Question| state.leases.kept(hash(&q.tile_id), &asker.client).is_some();
+            held.retain(holds);
+        }
         self.keep(&holder, now);
         held.truncate(n);
         Ok(held.into_iter().filter_map(|question| self.dealt(asker, question)).collect())

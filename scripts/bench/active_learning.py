@@ -161,11 +161,19 @@ def peers(options: argparse.Namespace) -> None:
     def top(learner, pool):
         return np.argsort(-learner.predict_proba(pool)[:, 1], kind="stable")[:10]
 
+    def picked_by(sampling):
+        # Newer versions return the scores too.
+        def pick(learner, pool):
+            answer = sampling(learner, pool, n_instances=10)
+            return np.asarray(answer[0] if isinstance(answer, tuple) else answer)
+
+        return pick
+
     modal = {
-        "modAL margin": lambda l, x: np.asarray(margin_sampling(l, x, n_instances=10)),
-        "modAL entropy": lambda l, x: np.asarray(entropy_sampling(l, x, n_instances=10)),
-        "modAL ranked batch": lambda l, x: np.asarray(uncertainty_batch_sampling(l, x, n_instances=10)),
-        "scikit-learn, most probable": top,
+        "modAL margin": picked_by(margin_sampling),
+        "modAL entropy": picked_by(entropy_sampling),
+        "modAL ranked batch": picked_by(uncertainty_batch_sampling),
+        "scikit-learn most probable": top,
     }
     skactive = {
         "scikit-activeml margin": lambda seed: UncertaintySampling(method="margin_sampling", random_state=seed),

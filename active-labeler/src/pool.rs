@@ -208,17 +208,14 @@ impl Target {
     ) -> Result<Self> {
         let index = pool.index();
         let encoder = Encoder::load(&index.model(None)?, curator_nn::device(device)?)?;
-        if encoder.dim() != index.dim() {
-            let expected = format!("embeddings of {} numbers", encoder.dim());
-            return Err(CoreError::damaged(index.root(), expected, index.dim()).into());
-        }
         let mut images = Vec::with_capacity(references.len());
         for path in references {
             context.check()?;
             let bytes = std::fs::read(path).map_err(CoreError::io("read", path))?;
             images.push(Raster::decode(&path.display().to_string(), &bytes)?);
         }
-        Ok(Self::new(pool, &encoder.embed(&images)?))
+        let embeddings = index.project(encoder.embed(&images)?, encoder.dim())?;
+        Ok(Self::new(pool, &embeddings))
     }
 
     /// Rows of the pool as references.

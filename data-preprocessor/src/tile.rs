@@ -194,6 +194,7 @@ pub fn run_with_clouds(
     Ok(Report::of(counts, output, false))
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one of it, for a moment")]
 /// How a run begins.
 pub(crate) enum Start {
     /// Nothing is to be done.

@@ -22,7 +22,7 @@ pub enum Error {
     Web(#[from] curator_web::Error),
     /// FAISS refused an operation.
     #[error("FAISS: {0}")]
-    Faiss(#[from] faiss::error::Error),
+    Faiss(String),
     /// A tile was asked for that is not in the index.
     #[error("no tile `{tile_id}` in `{index}`")]
     UnknownTile {
@@ -31,28 +31,92 @@ pub enum Error {
         /// The index.
         index: PathBuf,
     },
+    /// No tile is at a place.
+    #[error("no tile of `{index}` is at {lon},{lat}{when}")]
+    NothingThere {
+        /// The index.
+        index: PathBuf,
+        /// Longitude.
+        lon: f64,
+        /// Latitude.
+        lat: f64,
+        /// The day, when one was asked for, as ` on …`.
+        when: String,
+    },
     /// Nothing was asked.
     #[error("nothing to search for")]
     NoQuery,
-    /// No picture could be read.
-    #[error("none of the {count} tiles can be decoded")]
+    /// A box reaches out of its picture.
+    #[error("the box {crop} is not inside the picture of {width}×{height} pixels")]
+    Crop {
+        /// `x,y,w,h`.
+        crop: String,
+        /// Columns.
+        width: u32,
+        /// Rows.
+        height: u32,
+    },
+    /// The index has no model to look at pictures with.
+    #[error("`{index}` has no model: it can be searched by tiles and places, not by pictures")]
+    NoModel {
+        /// The index.
+        index: PathBuf,
+    },
+    /// Nothing could be embedded.
+    #[error("none of the {count} tiles can be used")]
     NothingDecoded {
         /// How many were tried.
         count: usize,
+    },
+    /// Ids and embeddings differ in number.
+    #[error("`{path}` has {rows} embeddings, and there are {ids} ids")]
+    Ids {
+        /// The file.
+        path: PathBuf,
+        /// Ids.
+        ids: usize,
+        /// Rows.
+        rows: usize,
+    },
+    /// Two indexes do not belong together.
+    #[error("`{path}` was made by another {what}")]
+    Foreign {
+        /// The other index or set.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+    },
+    /// Files of an index are not what the manifest says.
+    #[error("{count} files of `{index}` are missing or damaged, first `{first}`")]
+    Unsound {
+        /// The index.
+        index: PathBuf,
+        /// How many.
+        count: usize,
+        /// The first.
+        first: String,
     },
 }
 
 impl Diagnose for Error {
     fn hint(&self) -> Option<String> {
-        match self {
-            Self::Core(error) => error.hint(),
-            Self::Nn(error) => error.hint(),
-            Self::Web(error) => error.hint(),
-            Self::Faiss(_) => Some("build the index again with `--force`".into()),
-            Self::UnknownTile { .. } => Some("`embed-indexer search … --json` shows ids".into()),
-            Self::NoQuery => Some("give pictures, or `--tile-id`".into()),
-            Self::NothingDecoded { .. } => Some("look at the warnings above".into()),
-        }
+        Some(match self {
+            Self::Core(error) => return error.hint(),
+            Self::Nn(error) => return error.hint(),
+            Self::Web(error) => return error.hint(),
+            Self::Faiss(_) => "build the index again with `--force`".into(),
+            Self::UnknownTile { .. } => "`embed-indexer search … --json` shows ids".into(),
+            Self::NothingThere { .. } => "give another place, or leave `--on` out".into(),
+            Self::NoQuery => "give pictures, `--tile-id` or `--at LON,LAT`".into(),
+            Self::Crop { .. } => "x,y is the upper left corner, w,h the size, in pixels".into(),
+            Self::NoModel { .. } => "build it with `--model` besides `--embeddings`".into(),
+            Self::NothingDecoded { .. } => "look at the warnings above".into(),
+            Self::Ids { .. } => "`--ids` wants one id a row, in the rows' order".into(),
+            Self::Foreign { .. } => "build both with the same settings".into(),
+            Self::Unsound { .. } => {
+                "what is left is searched; `embed-indexer build … --force` makes it whole".into()
+            }
+        })
     }
 
     fn exit_code(&self) -> u8 {
@@ -60,7 +124,7 @@ impl Diagnose for Error {
             Self::Core(error) => error.exit_code(),
             Self::Nn(error) => error.exit_code(),
             Self::Web(error) => error.exit_code(),
-            Self::NoQuery => exit::USAGE,
+            Self::NoQuery | Self::Crop { .. } | Self::Foreign { .. } => exit::USAGE,
             _ => exit::FAILED,
         }
     }

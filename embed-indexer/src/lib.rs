@@ -5,8 +5,9 @@
 //! embed-indexer search index/ one-island.jpg -k 20
 //! embed-indexer serve index/
 //! ```
-//! Memory of `build`: a block of pictures and their embeddings, the index of one partition, and four
-//! bytes a tile. Of `search` and `serve`: the FAISS indexes; embeddings and rows are read from the disk.
+//! Memory of `build`: a block of pictures and their embeddings, the index of one partition, the sample that
+//! it is trained on, and four bytes a tile. Of `search` and `serve`: what FAISS does not map; embeddings,
+//! lists and rows are read from the disk.
 
 // FAISS stands before libtorch here, so that libtorch comes first among the executable's libraries and
 // FAISS computes with MKL; the other way round it is two to five times slower.
@@ -15,10 +16,15 @@ use faiss as _;
 pub mod ann;
 pub mod args;
 pub mod build;
+pub mod engine;
 mod error;
+pub mod maintain;
 mod neighbours;
-mod partition;
+pub mod partition;
+pub mod quality;
 pub mod search;
 pub mod serve;
+pub mod vectors;
+mod verified;
 
 pub use error::{Error, Result};

@@ -185,7 +185,7 @@ def main(place: pathlib.Path) -> None:
         done = run(*arguments, code=code)
         assert words in done.stderr, (arguments, done.stderr)
     assert not (place / "x" / "manifest.json").exists()
-    (index / "parts" / "all" / "index.faiss").write_bytes(b"IxFI")
+    (index / "parts" / "all" / "rows.arrow").write_bytes(b"ARROW1")
     assert "damaged" in run("embed-indexer", "search", index, outside, code=1).stderr
     for program in ["gibs-downloader", "data-preprocessor", "ssl-learner", "embed-indexer", "swipe-labeler", "active-labeler"]:
         run(program, "doctor")

@@ -31,8 +31,9 @@ pub const SCENES: Format = Format { name: "curator.scenes", version: 2 };
 pub const TILES: Format = Format { name: "curator.tiles", version: 2 };
 /// A trained encoder.
 pub const MODEL: Format = Format { name: "curator.model", version: 1 };
-/// Embeddings and their search index.
-pub const INDEX: Format = Format { name: "curator.index", version: 1 };
+/// Embeddings and their search index. Version 2 brought float16, projections, `rows.arrow`, further sets of
+/// tiles and partitions that are written anew; version 1 is read.
+pub const INDEX: Format = Format { name: "curator.index", version: 2 };
 /// Labelling events.
 pub const LABELS: Format = Format { name: "curator.labels", version: 1 };
 /// The curated result. Its manifest is called `dataset.json` elsewhere in the formats; here, as in
@@ -83,6 +84,9 @@ pub struct Manifest {
     /// What is known of each band of the pictures, by how many bands they have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub bands: BTreeMap<u32, Vec<BandStatistics>>,
+    /// What was measured on the result, such as an index's recall; in no digest.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub measured: serde_json::Value,
 }
 
 /// How an output directory stands to what a run is about to write there.
@@ -110,6 +114,7 @@ impl Manifest {
             parts: Vec::new(),
             counts: BTreeMap::new(),
             bands: BTreeMap::new(),
+            measured: serde_json::Value::Null,
         }
     }
 

@@ -1,8 +1,12 @@
-//! NumPy `.npy` matrices, memory-mapped: little-endian float32, C order. Those of other writers are read
-//! as well, whatever the length of their header.
+//! NumPy `.npy` matrices, memory-mapped: little-endian, C order. Those of other writers are read as well,
+//! whatever the length of their header.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, atomic};
 
@@ -52,8 +56,55 @@ macro_rules! element {
     };
 }
 element!(f32, "<f4");
+element!(f64, "<f8");
+element!(f16, "<f2");
 element!(i32, "<i4");
 element!(i64, "<i8");
+
+/// How numbers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Storage {
+    /// 32 bits.
+    #[default]
+    Float32,
+    /// 16 bits (IEEE 754 binary16): half the disk and memory, cosines to about three digits.
+    Float16,
+}
+
+impl Storage {
+    /// Bytes a number.
+    #[must_use]
+    pub fn size(self) -> usize {
+        match self {
+            Self::Float32 => 4,
+            Self::Float16 => 2,
+        }
+    }
+
+    /// numpy's name.
+    #[must_use]
+    pub fn descr(self) -> &'static str {
+        match self {
+            Self::Float32 => f32::DESCR,
+            Self::Float16 => f16::DESCR,
+        }
+    }
+
+    /// Little-endian bytes of numbers.
+    fn encode(self, data: &[f32]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(data.len() * self.size());
+        match self {
+            Self::Float32 => data.iter().for_each(|x| x.append(&mut bytes)),
+            Self::Float16 => {
+                let mut halves = vec![f16::ZERO; data.len()];
+                halves.convert_from_f32_slice(data);
+                halves.iter().for_each(|x| x.append(&mut bytes));
+            }
+        }
+        bytes
+    }
+}
 
 /// A memory-mapped matrix.
 pub struct Matrix<T> {
@@ -111,6 +162,18 @@ impl<T: Element> Matrix<T> {
     }
 }
 
+impl Matrix<f16> {
+    /// The whole matrix without a copy, `[rows, columns]`.
+    #[must_use]
+    pub fn as_slice(&self) -> &[f16] {
+        #[expect(unsafe_code, reason = "a view of aligned memory-mapped numbers")]
+        // SAFETY: any bits are a number; the map is page-aligned, and the start a multiple of 16.
+        let (before, halves, after) = unsafe { self.map[self.start..].align_to::<f16>() };
+        debug_assert!(before.is_empty() && after.is_empty());
+        halves
+    }
+}
+
 impl Matrix<f32> {
     /// The whole matrix without a copy, `[rows, columns]`, on little-endian machines (all that are
     /// supported); pages are read as they are touched.
@@ -128,6 +191,24 @@ impl Matrix<f32> {
     pub fn row(&self, row: usize) -> &[f32] {
         &self.as_slice()[row * self.columns..(row + 1) * self.columns]
     }
+}
+
+/// The type of the numbers in a file, as numpy calls it, such as `<f4`.
+///
+/// # Errors
+/// [`Error::Missing`]; [`Error::Damaged`] when it has no header of numpy.
+pub fn element_type(path: &Path) -> Result<String> {
+    use std::io::Read;
+    let mut head = Vec::new();
+    let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+    file.take(1024).read_to_end(&mut head).map_err(Error::io("read", path))?;
+    let bad = || Error::damaged(path, "a header of numpy", "none");
+    if !head.starts_with(&MAGIC[..6]) {
+        return Err(bad());
+    }
+    let text = String::from_utf8_lossy(&head).into_owned();
+    let (_, rest) = text.split_once("'descr': '").ok_or_else(bad)?;
+    Ok(rest.split_once('\'').ok_or_else(bad)?.0.to_string())
 }
 
 /// Where the numbers begin, rows and columns.
@@ -188,6 +269,7 @@ pub fn write<T: Element>(path: &Path, columns: usize, data: &[T]) -> Result<()> 
 pub struct Growing {
     path: PathBuf,
     file: std::fs::File,
+    storage: Storage,
     columns: usize,
     rows: usize,
 }
@@ -198,6 +280,14 @@ impl Growing {
     /// # Errors
     /// [`Error::Io`] when the file cannot be opened.
     pub fn open(path: &Path, columns: usize) -> Result<Self> {
+        Self::open_as(path, columns, Storage::Float32)
+    }
+
+    /// As [`Growing::open`], with numbers stored in another way.
+    ///
+    /// # Errors
+    /// As [`Growing::open`].
+    pub fn open_as(path: &Path, columns: usize, storage: Storage) -> Result<Self> {
         let partial = partial_path(path);
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
@@ -210,8 +300,8 @@ impl Growing {
             .open(&partial)
             .map_err(Error::io("write", &partial))?;
         let length = file.metadata().map_err(Error::io("read", &partial))?.len() as usize;
-        let rows = length.saturating_sub(HEADER) / (columns * f32::SIZE);
-        let mut growing = Self { path: path.into(), file, columns, rows: 0 };
+        let rows = length.saturating_sub(HEADER) / (columns * storage.size());
+        let mut growing = Self { path: path.into(), file, storage, columns, rows: 0 };
         growing.truncate(rows)?;
         Ok(growing)
     }
@@ -228,7 +318,7 @@ impl Growing {
     /// [`Error::Io`] when the file cannot be cut.
     pub fn truncate(&mut self, rows: usize) -> Result<()> {
         use std::io::Seek;
-        let length = (HEADER + rows * self.columns * f32::SIZE) as u64;
+        let length = (HEADER + rows * self.columns * self.storage.size()) as u64;
         let mut cut = || -> std::io::Result<()> {
             self.file.set_len(length)?;
             self.file.seek(std::io::SeekFrom::Start(length)).map(|_| ())
@@ -243,8 +333,7 @@ impl Growing {
     /// # Errors
     /// [`Error::Io`] when the file cannot be written.
     pub fn append(&mut self, data: &[f32]) -> Result<()> {
-        let mut bytes = Vec::with_capacity(data.len() * f32::SIZE);
-        data.iter().for_each(|x| x.append(&mut bytes));
+        let bytes = self.storage.encode(data);
         self.file
             .write_all(&bytes)
             .and_then(|()| self.file.sync_data())
@@ -260,7 +349,7 @@ impl Growing {
     pub fn finish(mut self) -> Result<()> {
         use std::io::Seek;
         let partial = partial_path(&self.path);
-        let bytes = header(f32::DESCR, self.rows, self.columns);
+        let bytes = header(self.storage.descr(), self.rows, self.columns);
         let mut close = || -> std::io::Result<()> {
             self.file.seek(std::io::SeekFrom::Start(0))?;
             self.file.write_all(&bytes)?;

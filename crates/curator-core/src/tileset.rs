@@ -17,8 +17,10 @@ pub use source::{SourceKind, TileSource};
 /// Tiles that can be listed, streamed and read at random.
 pub struct TileSet {
     source: TileSource,
-    input: Input,
+    input: Box<Input>,
     places: Vec<Place>,
+    /// Further sets of a union.
+    others: Vec<TileSet>,
 }
 
 /// A [`Location`] in 24 bytes.
@@ -111,14 +113,30 @@ impl TileSet {
             return Err(Error::Empty { path: path.into() });
         }
         places.shrink_to_fit();
-        let input = Input { format, path: path.display().to_string(), digest };
-        Ok(Self { source, input, places })
+        let input = Box::new(Input { format, path: path.display().to_string(), digest });
+        Ok(Self { source, input, places, others: Vec::new() })
+    }
+
+    /// This set and others as one, with the places that [`Location::in_set`] makes.
+    #[must_use]
+    pub fn with_others(mut self, others: Vec<Self>) -> Self {
+        let inputs = std::iter::once(&self.input).chain(others.iter().map(|set| &set.input));
+        let digests: Vec<&str> = inputs.map(|input| input.digest.as_str()).collect();
+        self.input.digest = digest::of_bytes(digests.join("\n").as_bytes());
+        self.others = others;
+        self
+    }
+
+    /// The set that a place of a union is in, and the place there.
+    fn set_of(&self, location: &Location) -> Option<(&Self, Location)> {
+        let (set, own) = location.set();
+        Some((self.others.get(set.checked_sub(1)?)?, own))
     }
 
     /// Number of tiles.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.places.len() + self.others.iter().map(Self::len).sum::<usize>()
     }
 
     /// Whether there are none. An opened set has at least one.
@@ -136,19 +154,29 @@ impl TileSet {
     /// The set as an input of the next stage's manifest.
     #[must_use]
     pub fn input(&self) -> Input {
-        self.input.clone()
+        (*self.input).clone()
     }
 
     /// Streams all rows in order; the position in the stream is the tile's index. A damaged bare record is a
     /// row of which only the place is known.
     pub fn rows(&self) -> Box<dyn Iterator<Item = Result<Tile>> + Send + '_> {
-        match self.source.kind() {
+        let own: Box<dyn Iterator<Item = Result<Tile>> + Send> = match self.source.kind() {
             SourceKind::Tiles => self.source.rows(),
             // As they were listed, whatever came since.
             SourceKind::Folder | SourceKind::Records => {
                 Box::new(self.places.iter().map(|place| self.source.describe(place.into())))
             }
+        };
+        if self.others.is_empty() {
+            return own;
         }
+        let others = self.others.iter().zip(1..).flat_map(|(set, number)| {
+            set.rows().map(move |row| {
+                let tile = row?;
+                Ok(Tile { location: tile.location.clone().in_set(number), ..tile })
+            })
+        });
+        Box::new(own.chain(others))
     }
 
     /// Where tile `index` is.
@@ -157,7 +185,16 @@ impl TileSet {
     /// When `index` is not below [`TileSet::len`].
     #[must_use]
     pub fn location(&self, index: usize) -> Location {
-        (&self.places[index]).into()
+        let Some(mut rest) = index.checked_sub(self.places.len()) else {
+            return (&self.places[index]).into();
+        };
+        for (set, number) in self.others.iter().zip(1..) {
+            match rest.checked_sub(set.len()) {
+                None => return set.location(rest).in_set(number),
+                Some(left) => rest = left,
+            }
+        }
+        unreachable!("`index` is below the number of tiles")
     }
 
     /// The encoded picture; see [`TileSource::encoded`].
@@ -165,7 +202,10 @@ impl TileSet {
     /// # Errors
     /// As there.
     pub fn encoded(&self, location: &Location) -> Result<Vec<u8>> {
-        self.source.encoded(location)
+        match self.set_of(location) {
+            Some((set, own)) => set.encoded(&own),
+            None => self.source.encoded(location),
+        }
     }
 
     /// The decoded picture at a location of this set, 8-bit RGB; see [`TileSource::decode`].
@@ -173,7 +213,10 @@ impl TileSet {
     /// # Errors
     /// As there.
     pub fn decode(&self, location: &Location) -> Result<Raster> {
-        self.source.decode(location, None)
+        match self.set_of(location) {
+            Some((set, own)) => set.decode(&own),
+            None => self.source.decode(location, None),
+        }
     }
 
     /// As [`TileSet::decode`], at a fraction of the size where the shorter side stays at least `side`
@@ -182,7 +225,10 @@ impl TileSet {
     /// # Errors
     /// As [`TileSet::decode`].
     pub fn decode_for(&self, location: &Location, side: u32) -> Result<Raster> {
-        self.source.decode(location, Some(side))
+        match self.set_of(location) {
+            Some((set, own)) => set.decode_for(&own, side),
+            None => self.source.decode(location, Some(side)),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::BBox;
 
 #[cfg(test)]
 pub(crate) use table::write_version_1;
+pub(crate) use table::{from_batch, to_batch};
 pub use table::{read, read_at, schema, write};
 
 /// Where a tile's encoded picture is.
@@ -76,6 +77,51 @@ pub struct Tile {
     pub children: Vec<String>,
     /// Class when a folder gave one.
     pub class: Option<String>,
+}
+
+/// Sets of a union are told apart by the highest bits of shards and planes.
+const SET_BITS: u32 = 20;
+
+impl Location {
+    /// The same place in the `set`th set of a union; those of the first are as they were.
+    #[must_use]
+    pub fn in_set(self, set: usize) -> Self {
+        let high = (set as u32) << SET_BITS;
+        match self {
+            own if set == 0 => own,
+            Self::Record { shard, offset, length } => {
+                Self::Record { shard: shard | high, offset, length }
+            }
+            Self::Window { scene, x, y, width, height } => {
+                Self::Window { scene: scene | high, x, y, width, height }
+            }
+            Self::File(path) => Self::File(format!("@{set}/{path}")),
+        }
+    }
+
+    /// The set of a union, and the place there.
+    #[must_use]
+    pub fn set(&self) -> (usize, Self) {
+        let low = (1 << SET_BITS) - 1;
+        match *self {
+            Self::Record { shard, offset, length } => {
+                let own = Self::Record { shard: shard & low, offset, length };
+                ((shard >> SET_BITS) as usize, own)
+            }
+            Self::Window { scene, x, y, width, height } => {
+                let own = Self::Window { scene: scene & low, x, y, width, height };
+                ((scene >> SET_BITS) as usize, own)
+            }
+            Self::File(ref path) => {
+                let split = path.strip_prefix('@').and_then(|rest| rest.split_once('/'));
+                let own = split.and_then(|(set, own)| Some((set.parse().ok()?, own)));
+                match own {
+                    Some((set, own)) if set > 0 => (set, Self::File(own.into())),
+                    _ => (0, self.clone()),
+                }
+            }
+        }
+    }
 }
 
 impl Tile {

@@ -105,7 +105,7 @@ pub fn read_at(path: &Path, numbers: &[usize]) -> Result<Vec<Tile>> {
     }
 }
 
-fn to_batch(tiles: &[Tile]) -> RecordBatch {
+pub(crate) fn to_batch(tiles: &[Tile]) -> RecordBatch {
     let text = |get: &dyn Fn(&Tile) -> Option<&str>| {
         let mut builder = StringBuilder::new();
         tiles.iter().for_each(|t| builder.append_option(get(t)));
@@ -187,16 +187,22 @@ fn to_batch(tiles: &[Tile]) -> RecordBatch {
     RecordBatch::try_new(schema(), columns).expect("columns match the schema")
 }
 
-fn from_batch(path: &Path, batch: &RecordBatch) -> Result<Vec<Tile>> {
+pub(crate) fn from_batch(path: &Path, batch: &RecordBatch) -> Result<Vec<Tile>> {
     let text = |name: &str| table::column::<StringArray>(path, batch, name);
     let integer = |name: &str| table::column::<UInt32Array>(path, batch, name);
     let degrees = |name: &str| table::column::<Float64Array>(path, batch, name);
     let share = |name: &str| table::column::<Float32Array>(path, batch, name);
-    let (tile_id, variant, content_id) = (text("tile_id")?, text("variant")?, text("content_id")?);
+    // Not in `rows.arrow`.
+    let optional = |name: &str| match batch.column_by_name(name) {
+        Some(_) => text(name).map(Some),
+        None => Ok(None),
+    };
+    let tile_id = text("tile_id")?;
+    let (variant, content_id) = (optional("variant")?, optional("content_id")?);
     let (shard, length) = (integer("shard")?, integer("length")?);
     let offset = table::column::<UInt64Array>(path, batch, "offset")?;
     let (file, layer, time) = (text("path")?, text("layer")?, text("time")?);
-    let (resolution, parent, class) = (text("resolution")?, text("parent")?, text("class")?);
+    let (resolution, parent, class) = (text("resolution")?, optional("parent")?, text("class")?);
     let (scene, x, y) = (integer("scene")?, integer("x")?, integer("y")?);
     let (west, south) = (degrees("west")?, degrees("south")?);
     let (east, north) = (degrees("east")?, degrees("north")?);
@@ -241,8 +247,8 @@ fn from_batch(path: &Path, batch: &RecordBatch) -> Result<Vec<Tile>> {
             };
             Ok(Tile {
                 tile_id: tile_id.value(i).into(),
-                variant: variant.value(i).into(),
-                content_id: content_id.value(i).into(),
+                variant: variant.map(|v| v.value(i)).unwrap_or_default().into(),
+                content_id: content_id.map(|c| c.value(i)).unwrap_or_default().into(),
                 location,
                 layer: string(layer, i),
                 time: string(time, i),
@@ -259,7 +265,7 @@ fn from_batch(path: &Path, batch: &RecordBatch) -> Result<Vec<Tile>> {
                 cloud_confidence: confidence.filter(|c| c.is_valid(i)).map(|c| c.value(i)),
                 gap_fraction: gap.is_valid(i).then(|| gap.value(i)),
                 gap_mask: masks.filter(|m| m.is_valid(i)).map(|m| m.value(i).to_vec()),
-                parent: string(parent, i),
+                parent: parent.and_then(|parent| string(parent, i)),
                 children: children.map(|list| texts(list, i)).unwrap_or_default(),
                 class: string(class, i),
             })

@@ -1,0 +1,120 @@
+//! What can be typed.
+
+mod changing;
+mod searching;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use curator_cli::{Builtin, Common, DeviceChoice, Failure, Outcome, Program};
+use curator_core::Context;
+use curator_core::doctor::Check;
+use curator_web::WebArgs;
+
+use crate::ann::{Ann, Kind};
+use crate::search::Searcher;
+use crate::serve;
+
+/// Embed images, index the embeddings, and search them.
+#[derive(Debug, Parser)]
+#[command(name = "embed-indexer", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Embed tiles and index the embeddings, or bring an index up to date
+    Build(changing::BuildArgs),
+    /// Add another set of tiles, or of embeddings, to an index
+    Add(changing::AddArgs),
+    /// Remove tiles from an index
+    Remove(changing::RemoveArgs),
+    /// Take other indexes of the same model into one
+    Merge(changing::MergeArgs),
+    /// Read every file of an index and compare it with the manifest
+    Verify(changing::VerifyArgs),
+    /// Find the tiles nearest to one or several pictures, tiles or places
+    Search(Box<searching::SearchArgs>),
+    /// Serve the search as a page and a JSON API
+    Serve(ServeArgs),
+    #[command(flatten)]
+    Builtin(Builtin),
+}
+
+/// Flags of `serve`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    embed-indexer serve index/\n  \
+    embed-indexer serve index/ --port 8000 --concurrency 2")]
+struct ServeArgs {
+    /// The index
+    index: PathBuf,
+    /// Where the tiles are, when they moved
+    #[arg(long, value_name = "DIR")]
+    tiles: Option<PathBuf>,
+    /// Searches at a time [default: all cores]; 64 more wait, the rest are told to come back
+    #[arg(long, value_name = "N")]
+    concurrency: Option<std::num::NonZeroUsize>,
+    #[command(flatten)]
+    web: WebArgs,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+}
+
+impl ServeArgs {
+    fn run(self, context: &Context) -> Result<Outcome, Failure> {
+        let searcher = Searcher::open(&self.index, self.tiles.as_deref(), self.device)?;
+        for missing in searcher.missing() {
+            let text = format!("`{}` is not searched: {}", missing.part, missing.reason);
+            context.progress.warn(&text);
+        }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let concurrency = self.concurrency.map_or(cores, std::num::NonZero::get);
+        let options = self.web.options(None);
+        let router = serve::router(std::sync::Arc::new(searcher), concurrency);
+        let runtime = tokio::runtime::Runtime::new().map_err(curator_web::Error::Stopped)?;
+        let forever = std::future::pending();
+        runtime.block_on(curator_web::serve(router, &options, context, forever))?;
+        Ok(Outcome::new(&serde_json::json!({ "stopped": true }), ""))
+    }
+}
+
+impl Program for Cli {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn builtin(&self) -> Option<&Builtin> {
+        match &self.command {
+            Command::Builtin(builtin) => Some(builtin),
+            _ => None,
+        }
+    }
+
+    fn checks() -> Vec<Check> {
+        let faiss = match Ann::train(Kind::Hnsw, "HNSW4,Flat", 2, &[]) {
+            Ok(_) => Check::good("FAISS", "1.12, built in"),
+            Err(error) => Check::broken("FAISS", error.to_string(), "run `make build`"),
+        };
+        curator_nn::checks().into_iter().chain([faiss]).collect()
+    }
+
+    fn run(self, context: &Context) -> Result<Outcome, Failure> {
+        curator_nn::set_threads(self.common.threads.map_or(0, std::num::NonZero::get));
+        match self.command {
+            Command::Build(args) => Ok(args.run(context)?),
+            Command::Add(args) => Ok(args.run(context)?),
+            Command::Remove(args) => Ok(args.run(context)?),
+            Command::Merge(args) => Ok(args.run(context)?),
+            Command::Verify(args) => Ok(args.run(context)?),
+            Command::Search(args) => Ok(args.run(context)?),
+            Command::Serve(args) => args.run(context),
+            Command::Builtin(_) => unreachable!("built-in commands are run by `curator_cli::main`"),
+        }
+    }
+}

@@ -140,7 +140,7 @@ impl Natives {
     }
 
     /// A window of native tiles of a size, decoded for it alone, and what could not be decoded. For windows
-    /// that come in any order; [`Plane`] decodes once what many windows need.
+    /// that come in any order; [`Plane`](super::Plane) decodes once what many windows need.
     #[must_use]
     pub fn window(
         &self,

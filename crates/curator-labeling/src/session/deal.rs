@@ -85,7 +85,7 @@ impl Session {
     /// written down before, so that a server that is started anew gives it to nobody else.
     ///
     /// # Errors
-    /// [`Error::Crowded`]; when the tiles cannot be read.
+    /// [`crate::Error::Crowded`]; when the tiles cannot be read.
     pub fn deal(&self, asker: &Asker, n: usize) -> Result<Vec<Dealt>> {
         let (now, holder) = (Instant::now(), asker.holder());
         let (person, renewed) = {

@@ -55,6 +55,10 @@ pub(crate) fn write(
             }
         }
     }
+    // The last ones are a band too, or a run that continues would write them again.
+    if kept > done && kept % BAND != 0 {
+        shards.end_band()?;
+    }
     made.parts = shards.finish()?.0;
     Ok(())
 }
@@ -115,4 +119,33 @@ pub(crate) fn tidy(output: &Path) -> Result<()> {
         contact::write(&TileSet::open(output)?, &sheet)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+    use curator_core::{Raster, manifest};
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_not_written_again_when_the_manifest_is_missing() {
+        let (photos, output) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for number in 0..BAND + 44 {
+            let image = Raster { width: 8, height: 8, bands: 3, data: vec![number as u8; 192] };
+            let path = photos.path().join(format!("{number:04}.png"));
+            std::fs::write(path, image.to_png().unwrap()).unwrap();
+        }
+        let set = TileSet::open(photos.path()).unwrap();
+        let run = || {
+            let mut made = Manifest::new(manifest::TILES, "test", serde_json::json!({}));
+            let all = (|_: u32| true, set.len() as u64);
+            write(&set, all, &mut made, output.path(), |_, _, _| {}, &Context::silent()).unwrap();
+            made.parts
+        };
+        let first = run();
+        assert_eq!(first.iter().map(|part| part.rows).max(), Some(BAND as u64 + 44));
+        assert_eq!(first, run());
+    }
 }

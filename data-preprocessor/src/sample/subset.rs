@@ -123,8 +123,6 @@ pub(crate) fn tidy(output: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
-
     use curator_core::{Raster, manifest};
 
     use super::*;

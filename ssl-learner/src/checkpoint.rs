@@ -31,6 +31,25 @@ pub(crate) struct Position {
 }
 
 impl Position {
+    /// Ends a run whose loss or gradient is no number, before it reaches the weights.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] with the step and the checkpoint that stays in `output`.
+    pub(crate) fn check_finite(
+        &self,
+        what: &'static str,
+        value: f64,
+        lr: f64,
+        output: &Path,
+    ) -> Result<()> {
+        if value.is_finite() {
+            return Ok(());
+        }
+        let kept = path(output);
+        let kept = kept.is_file().then_some(kept);
+        Err(Error::Diverged { what, value, epoch: self.epoch, step: self.steps + 1, lr, kept })
+    }
+
     fn integers(&self) -> [i64; 5] {
         [self.epoch, self.step, self.steps, self.elapsed_ms, self.best_epoch].map(|x| x as i64)
     }

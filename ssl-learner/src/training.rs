@@ -18,7 +18,7 @@ use crate::objective::Objective;
 use crate::positives::Partners;
 use crate::schedule::learning_rate;
 use crate::train::Place;
-use crate::{Error, Result, curves, tensorboard};
+use crate::{Result, curves, tensorboard};
 
 /// Milliseconds between two checkpoints inside an epoch.
 const CHECKPOINT_EVERY: u64 = 60_000;
@@ -254,7 +254,7 @@ impl<'a> Training<'a> {
         for part in &parts {
             let loss = self.loss(part, self.position.epoch, true)?;
             let value = f64::try_from(&loss).map_err(curator_nn::Error::from)?;
-            self.check_finite("loss", value, lr)?;
+            self.position.check_finite("loss", value, lr, &self.place.output)?;
             loss.f_backward().map_err(curator_nn::Error::from)?;
             sum += value;
         }
@@ -262,7 +262,7 @@ impl<'a> Training<'a> {
             self.optimizer.scale_gradients(1.0 / parts.len() as f64)?;
         }
         let norm = self.optimizer.gradient_norm()?;
-        self.check_finite("norm of the gradients", norm, lr)?;
+        self.position.check_finite("norm of the gradients", norm, lr, &self.place.output)?;
         if let Some(clip) = self.config.clip.filter(|&clip| norm > clip) {
             self.optimizer.scale_gradients(clip / norm)?;
         }
@@ -272,16 +272,6 @@ impl<'a> Training<'a> {
         self.position.loss_sum += loss;
         self.position.norm_sum += norm;
         Ok(loss)
-    }
-
-    fn check_finite(&self, what: &'static str, value: f64, lr: f64) -> Result<()> {
-        if value.is_finite() {
-            return Ok(());
-        }
-        let Position { epoch, steps, .. } = self.position;
-        let kept = checkpoint::path(&self.place.output);
-        let kept = kept.is_file().then_some(kept);
-        Err(Error::Diverged { what, value, epoch, step: steps + 1, lr, kept })
     }
 
     /// The loss of a batch, with the views of an epoch.

@@ -11,13 +11,13 @@ use curator_nn::tch::{Device, Kind, Reduction, Tensor, nn, no_grad};
 use curator_nn::{Encoder, batch};
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
 use crate::checkpoint::{self, Position};
 use crate::confusion::likeliest;
 use crate::data::{self, Batch, Images, Plan};
 use crate::finetune::{FinetuneConfig, Place, features};
 use crate::schedule::learning_rate;
 use crate::split::Split;
-use crate::{Error, Result};
 
 /// A linear layer on features, whose variables can be saved.
 pub(crate) struct Layer {
@@ -220,24 +220,14 @@ impl<'a> Tuning<'a> {
         self.optimizer.zero_grad();
         let loss = self.loss(batch)?;
         let value = f64::try_from(&loss).map_err(curator_nn::Error::from)?;
-        self.check_finite("loss", value, lr)?;
+        self.position.check_finite("loss", value, lr, &self.place.output)?;
         loss.f_backward().map_err(curator_nn::Error::from)?;
         let norm = self.optimizer.gradient_norm()?;
-        self.check_finite("norm of the gradients", norm, lr)?;
+        self.position.check_finite("norm of the gradients", norm, lr, &self.place.output)?;
         self.optimizer.step(lr)?;
         self.position.steps += 1;
         self.position.loss_sum += value;
         Ok(value)
-    }
-
-    fn check_finite(&self, what: &'static str, value: f64, lr: f64) -> Result<()> {
-        if value.is_finite() {
-            return Ok(());
-        }
-        let Position { epoch, steps, .. } = self.position;
-        let kept = checkpoint::path(&self.place.output);
-        let kept = kept.is_file().then_some(kept);
-        Err(Error::Diverged { what, value, epoch, step: steps + 1, lr, kept })
     }
 
     /// The weighted cross entropy of one view of each picture.

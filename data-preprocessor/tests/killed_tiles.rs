@@ -29,30 +29,57 @@ fn start(words: &[&str], input: &Path, output: &Path) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
+/// Kills a run after a while, or lets it end; whether it was killed.
+///
+/// The first turn's while is until something is on record: a kill in the middle on any machine.
+/// The others' are random, later ones longer, so that one comes through.
+fn kill(child: &mut Child, turn: u64, random: Duration, journal: impl Fn() -> usize) -> bool {
+    let begun = Instant::now();
+    let ended = |child: &mut Child| match child.try_wait().unwrap() {
+        Some(status) => {
+            assert!(status.success(), "turn {turn}");
+            true
+        }
+        None => false,
+    };
+    if turn == 0 {
+        while journal() < 2 && !ended(child) {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+    while turn > 0 && begun.elapsed() < random && !ended(child) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    if ended(child) {
+        return false;
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    true
+}
+
 /// Runs a command to its end, then kills others like it at random moments until one comes through.
 fn kill_and_compare(words: &[&str], input: &Path, place: &Path) {
     let whole = place.join("whole");
     let begun = Instant::now();
     assert!(start(words, input, &whole).wait().unwrap().success(), "{words:?}");
-    let length = begun.elapsed().as_millis() as u64;
+    let length = begun.elapsed();
     let expected = files(&whole);
     let (mut kills, mut continued) = (0, 0);
     for round in 0..4 {
         let broken = place.join(format!("broken {round}"));
+        let journal = || {
+            let text = std::fs::read_to_string(broken.join("journal.jsonl"));
+            text.unwrap_or_default().lines().count()
+        };
         for turn in 0_u64.. {
-            // Later turns get more time, so that the last one ends.
             let mut child = start(words, input, &broken);
-            let wait = seed::mix(round, &[turn]) % (length * (turn + 2) / 3).max(1);
-            std::thread::sleep(Duration::from_millis(wait));
-            if let Some(status) = child.try_wait().unwrap() {
-                assert!(status.success(), "{words:?}, round {round}, turn {turn}");
+            let share = seed::mix(round, &[turn]) % 1000 * (turn + 2) / 3;
+            if !kill(&mut child, turn, length * share as u32 / 1000, journal) {
                 break;
             }
-            child.kill().unwrap();
-            child.wait().unwrap();
             kills += 1;
-            let journal = std::fs::read_to_string(broken.join("journal.jsonl")).unwrap_or_default();
-            continued += u32::from(journal.lines().count() > 1);
+            continued += u32::from(journal() > 1);
         }
         let found = files(&broken);
         let other: Vec<_> = expected

@@ -171,20 +171,24 @@ fn embeddings_tell_near_duplicates_by_the_neighbours_of_an_index() {
         let png = picture(number, 32).to_png().unwrap();
         std::fs::write(path("photos").join(format!("{number}.png")), png).unwrap();
     }
-    // 0, 1 and 2 in a row, each near the next; 3 and 4 alone; 5 is no embedding.
+    // 0, 1 and 2 in a row, each near the next, 2 not near 0; 3 and 4 alone; 5 is no embedding.
     let at = |degrees: f32| [degrees.to_radians().cos(), degrees.to_radians().sin()];
     let rows = [at(0.0), at(4.0), at(8.0), at(90.0), at(120.0), [f32::NAN, 0.0]];
-    let neighbours = [1, 2, 0, 2, 1, 0, 4, -1, 3, 99, 0, 1];
+    let neighbours = [1, 3, 0, 2, 1, 3, 4, -1, 3, 99, 0, 1];
     index(&path("photos"), &path("index"), &rows, Some(&neighbours));
     let embeddings = ["--embeddings", &path("index").display().to_string()];
     let result = run(&path("photos"), &path("unique"), &embeddings);
     assert_eq!(result.status.code(), Some(3), "{}", String::from_utf8_lossy(&result.stderr));
-    assert_eq!(ids(&path("unique")), ["0.png", "3.png", "4.png"]);
-    // 1 − cos 4° and 1 − cos 8°.
+    assert_eq!(ids(&path("unique")), ["0.png", "2.png", "3.png", "4.png"]);
+    // 1 − cos 4°.
     let list = std::fs::read_to_string(path("unique/duplicates.csv")).unwrap();
-    let expected =
-        "group,tile_id,distance,kept\n1,0.png,0,yes\n1,1.png,0.0024,no\n1,2.png,0.0097,no\n";
+    let expected = "group,tile_id,distance,kept\n1,0.png,0,yes\n1,1.png,0.0024,no\n";
     assert_eq!(list, expected);
+
+    // 2 is in no list of 0 and has 0 in none, but 1, which is left out for 0.
+    let words = [&embeddings[..], &["--similarity", "0.99"]].concat();
+    run(&path("photos"), &path("wide"), &words);
+    assert_eq!(ids(&path("wide")), ["0.png", "3.png", "4.png"]);
 
     let words = [&embeddings[..], &["--similarity", "0.999"]].concat();
     run(&path("photos"), &path("strict"), &words);
@@ -197,4 +201,39 @@ fn embeddings_tell_near_duplicates_by_the_neighbours_of_an_index() {
     let result = run(&path("photos"), &path("x"), &words);
     let said = String::from_utf8_lossy(&result.stderr).into_owned();
     assert!(result.status.code() == Some(1) && said.contains("--neighbours"), "{said}");
+}
+
+#[test]
+fn what_is_left_out_is_near_something_kept_and_what_is_kept_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let photos = dir.path().join("photos");
+    std::fs::create_dir(&photos).unwrap();
+    // Pictures that change little by little from one into another, and many equal ones.
+    let (from, to) = (picture(1, 64), picture(2, 64));
+    for step in 0..=40 {
+        let blend =
+            |(a, b): (&u8, &u8)| ((u32::from(*a) * (40 - step) + u32::from(*b) * step) / 40) as u8;
+        let data = from.data.iter().zip(&to.data).map(blend).collect();
+        let png = Raster { data, ..from }.to_png().unwrap();
+        std::fs::write(photos.join(format!("blend-{step:02}.png")), png).unwrap();
+    }
+    for copy in 0..1500 {
+        std::fs::write(
+            photos.join(format!("same-{copy:04}.png")),
+            picture(3, 16).to_png().unwrap(),
+        )
+        .unwrap();
+    }
+    let result = run(&photos, &dir.path().join("unique"), &[]);
+    assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
+    let list = std::fs::read_to_string(dir.path().join("unique/duplicates.csv")).unwrap();
+    let rows: Vec<Vec<&str>> = list.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    assert!(rows.iter().all(|row| row[2].parse::<u32>().unwrap() <= 64));
+    let kept = ids(&dir.path().join("unique"));
+    assert_eq!(
+        kept.iter().filter(|id| id.starts_with("same")).collect::<Vec<_>>(),
+        ["same-0000.png"]
+    );
+    let blends = kept.iter().filter(|id| id.starts_with("blend")).count();
+    assert!((2..30).contains(&blends), "{kept:?}");
 }

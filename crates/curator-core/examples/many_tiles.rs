@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Side of the grid of random colours that a picture is drawn from.
 const GRID: u64 = 6;
 
-/// A picture of smooth colours and noise; every hundredth is the one before it with other noise.
+/// A picture of smooth colours and noise; every hundredth is the one before it with a little noise more.
 fn frame(number: u64) -> Result<Vec<u8>, Error> {
     let kind = if number % 100 == 99 { number - 1 } else { number };
     let color = |x: u64, y: u64, band: u64| (seed::mix(kind, &[x, y, band]) % 200) as f32;
@@ -47,7 +47,7 @@ fn frame(number: u64) -> Result<Vec<u8>, Error> {
             let (x, y) = (place(at % SIDE), place(at / SIDE));
             let (left, top) = (x as u64, y as u64);
             let (a, b) = (x.fract(), y.fract());
-            let noise = (seed::mix(number, &[at]) % 16) as f32;
+            let noise = (seed::mix(kind, &[at]) % 16 + seed::mix(number, &[at]) % 4) as f32;
             [0, 1, 2].map(|band| {
                 let row = |y| color(left, y, band) * (1.0 - a) + color(left + 1, y, band) * a;
                 (row(top) * (1.0 - b) + row(top + 1) * b + noise) as u8

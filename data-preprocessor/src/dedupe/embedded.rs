@@ -1,6 +1,7 @@
 //! Near-duplicates by embeddings. Candidates are the nearest rows that the index keeps of every row, as
 //! `embed-indexer` found them, so a million tiles need 32 million products and no search.
 
+use std::cmp::Reverse;
 use std::path::Path;
 
 use curator_core::context::Unit;
@@ -10,7 +11,6 @@ use curator_core::{Context, TileSet};
 use rayon::prelude::*;
 
 use super::Likeness;
-use super::groups::Groups;
 use crate::sample::{Described, Embeddings};
 use crate::{Error, Result};
 
@@ -64,35 +64,52 @@ impl Embedded {
         Ok(Self { described, neighbours, similarity: similarity as f32, tiles })
     }
 
-    /// Pairs of the tile of a row and those of its neighbours that are near-duplicates.
-    fn pairs(&self, features: &Features, row: usize) -> Vec<(u32, u32)> {
-        let tile = self.tiles[row];
-        if tile == NONE {
+    /// The tiles of the neighbours of a tile that are its near-duplicates.
+    fn near(&self, features: &Features, tile: u32) -> Vec<u32> {
+        let Some(row) = self.described.row(tile).map(|row| row as usize) else { return Vec::new() };
+        if row >= self.tiles.len() {
             return Vec::new();
         }
         let near = self.neighbours.read(row..row + 1).into_iter();
         let near = near.filter_map(|other| usize::try_from(other).ok());
         near.filter(|&other| self.tiles.get(other).is_some_and(|&tile| tile != NONE))
             .filter(|&other| cosine(features.row(row), features.row(other)) >= self.similarity)
-            .map(|other| (tile, self.tiles[other]))
+            .map(|other| self.tiles[other])
             .collect()
+    }
+
+    /// Cosine similarity of two tiles, where both have an embedding.
+    fn cosine(&self, features: &Features, a: u32, b: u32) -> Option<f32> {
+        let row = |tile| self.described.row(tile).map(|row| features.row(row as usize));
+        Some(cosine(row(a)?, row(b)?))
     }
 }
 
 impl Likeness for Embedded {
-    fn join(&self, groups: &mut Groups, context: &Context) -> Result<()> {
+    fn keepers(&self, context: &Context) -> Result<Vec<u32>> {
         let features = self.described.all();
-        let count = self.tiles.len();
-        let task = context.progress.begin("compare", Some(count as u64), Unit::Items);
+        // An index keeps a few neighbours of a row. Among many alike those that are kept need not be in a tile's
+        // own list: what its neighbours are left out for is looked at too, and what it is, theirs.
+        let mut keepers = Keepers { embedded: self, features: &features, of: Vec::new() };
+        keepers.of.resize(self.described.tiles(), None);
+        let count = keepers.of.len() as u32;
+        let task = context.progress.begin("compare", Some(u64::from(count)), Unit::Items);
         for first in (0..count).step_by(BLOCK) {
             context.check()?;
-            let block = first..count.min(first + BLOCK);
+            let block = first..count.min(first + BLOCK as u32);
             task.advance(block.len() as u64);
-            let pairs: Vec<(u32, u32)> =
-                block.into_par_iter().flat_map_iter(|row| self.pairs(&features, row)).collect();
-            pairs.into_iter().for_each(|(a, b)| groups.join(a, b));
+            let near: Vec<Vec<u32>> =
+                block.clone().into_par_iter().map(|tile| self.near(&features, tile)).collect();
+            for (tile, near) in block.zip(near) {
+                keepers.settle(tile, &near);
+            }
         }
-        Ok(())
+        Ok(keepers
+            .of
+            .into_iter()
+            .zip(0..)
+            .map(|(of, tile)| of.map_or(tile, |(_, of)| of))
+            .collect())
     }
 
     fn is_usable(&self, tile: u32) -> bool {
@@ -104,10 +121,42 @@ impl Likeness for Embedded {
         if a == b {
             return "0".into();
         }
-        let features = self.described.all();
-        let row = |tile| self.described.row(tile).map(|row| features.row(row as usize));
-        let cosine = row(a).zip(row(b)).map_or(1.0, |(a, b)| cosine(a, b));
+        let cosine = self.cosine(&self.described.all(), a, b).unwrap_or(1.0);
         format!("{:.4}", (1.0 - cosine).max(0.0))
+    }
+}
+
+/// What is kept, found tile after tile.
+struct Keepers<'a> {
+    embedded: &'a Embedded,
+    features: &'a Features<'a>,
+    /// The nearest tile that is kept of those that each is a near-duplicate of, as far as is known, and their
+    /// similarity; of a tile that is kept itself.
+    of: Vec<Option<(f32, u32)>>,
+}
+
+impl Keepers<'_> {
+    /// Decides about a tile, of which all before are decided.
+    fn settle(&mut self, tile: u32, near: &[u32]) {
+        for &other in near.iter().filter(|&&other| other < tile) {
+            if let Some((_, keeper)) = self.of[other as usize] {
+                self.offer(tile, keeper);
+            }
+        }
+        let (_, keeper) = *self.of[tile as usize].get_or_insert((1.0, tile));
+        for &other in near.iter().filter(|&&other| other > tile) {
+            self.offer(other, keeper);
+        }
+    }
+
+    /// Has a tile left out for one that is kept, if they are near and nothing nearer is known.
+    fn offer(&mut self, tile: u32, keeper: u32) {
+        let Some(cosine) = self.embedded.cosine(self.features, tile, keeper) else { return };
+        let known = self.of[tile as usize].map(|(cosine, keeper)| (cosine, Reverse(keeper)));
+        let better = known.is_none_or(|known| (cosine, Reverse(keeper)) > known);
+        if cosine >= self.embedded.similarity && better {
+            self.of[tile as usize] = Some((cosine, keeper));
+        }
     }
 }
 

@@ -8,18 +8,18 @@ use curator_core::{TileSet, atomic};
 use super::Likeness;
 use crate::Result;
 
-/// Writes a row for each tile of a group, in the tiles' order: groups are numbered by their first, which is
-/// kept; distances are to it.
+/// Writes a row for each tile of a group, in the tiles' order: of each group the first is kept; distances are to
+/// it.
 pub(super) fn write(
     set: &TileSet,
     likeness: &dyn Likeness,
-    firsts: &[u32],
+    keepers: &[u32],
     path: &Path,
 ) -> Result<()> {
-    let mut grouped = vec![false; firsts.len()];
-    for (tile, &first) in firsts.iter().enumerate() {
-        if first as usize != tile {
-            grouped[first as usize] = true;
+    let mut grouped = vec![false; keepers.len()];
+    for (tile, &keeper) in keepers.iter().enumerate() {
+        if keeper as usize != tile {
+            grouped[keeper as usize] = true;
         }
     }
     let mut numbers = HashMap::new();
@@ -27,8 +27,8 @@ pub(super) fn write(
     let written = atomic::write_with(path, |file| {
         let mut table = csv::Writer::from_writer(file);
         table.write_record(["group", "tile_id", "distance", "kept"])?;
-        for ((tile, row), &first) in (0_u32..).zip(set.rows()).zip(firsts) {
-            if !grouped[first as usize] {
+        for ((tile, row), &keeper) in (0_u32..).zip(set.rows()).zip(keepers) {
+            if !grouped[keeper as usize] {
                 continue;
             }
             let id = match row {
@@ -39,12 +39,12 @@ pub(super) fn write(
                 }
             };
             let next = numbers.len() + 1;
-            let number = *numbers.entry(first).or_insert(next);
-            let kept = if first == tile { "yes" } else { "no" };
+            let number = *numbers.entry(keeper).or_insert(next);
+            let kept = if keeper == tile { "yes" } else { "no" };
             table.write_record([
                 &number.to_string(),
                 &id,
-                &likeness.distance(tile, first),
+                &likeness.distance(tile, keeper),
                 kept,
             ])?;
         }

@@ -1,17 +1,19 @@
 //! Near-duplicates by looks: perceptual hashes that differ in few bits, and coarse colours.
 
+use std::collections::HashMap;
+
 use curator_core::context::Unit;
 use curator_core::{Context, Error as CoreError, TileSet};
 use rayon::prelude::*;
 
-use super::groups::Groups;
-use super::signature::{Signature, Signer, TURNS, Turned};
-use super::{Likeness, hamming};
+use super::Likeness;
+use super::hamming::Hashes;
+use super::signature::{Colours, Signature, Signer, TURNS, Turned};
 use crate::Result;
 
 /// Bits of the short hash in which two pictures may differ to be looked at closer.
 const SHORT: u32 = 10;
-/// Tiles that are decoded at a time.
+/// Tiles that are decoded, and compared, at a time.
 const BLOCK: usize = 1024;
 
 /// The looks of all tiles.
@@ -72,46 +74,88 @@ impl Looks {
     fn turns(&self) -> std::ops::Range<usize> {
         0..if self.turned.is_empty() { 1 } else { TURNS }
     }
+
+    /// Bits in which two near-duplicates differ, in the turn in which they are nearest; `None` for others.
+    fn near(&self, tile: u32, other: u32) -> Option<u32> {
+        let other = self.signatures[other as usize]?;
+        let near = |turn| {
+            let own = self.signature(tile, turn)?;
+            let near = own.is_alike(&other, SHORT) && own.is_near(&other, self.bits);
+            near.then(|| own.distance(&other))
+        };
+        self.turns().filter_map(near).min()
+    }
+}
+
+/// The tiles that are kept so far.
+struct Kept {
+    /// Short hashes of those that show something.
+    hashes: Hashes,
+    /// Flat ones.
+    flat: HashMap<Colours, u32>,
+}
+
+impl Kept {
+    fn add(&mut self, signature: &Signature, tile: u32) {
+        if signature.flat {
+            self.flat.insert(signature.colours, tile);
+        } else {
+            self.hashes.add(signature.short, tile);
+        }
+    }
+
+    /// The nearest near-duplicate of a tile and how far it is, the first of equally near ones.
+    fn nearest(&self, looks: &Looks, tile: u32) -> Option<(u32, u32)> {
+        let mut nearest = None;
+        for turn in looks.turns() {
+            let own = looks.signature(tile, turn)?;
+            if own.flat {
+                nearest = nearest.or(self.flat.get(&own.colours).map(|&other| (0, other)));
+                continue;
+            }
+            self.hashes.near(own.short, |other| {
+                if let Some(signature) = looks.signatures[other as usize]
+                    && own.is_near(&signature, looks.bits)
+                {
+                    let found = (own.distance(&signature), other);
+                    nearest = Some(nearest.map_or(found, |nearest| found.min(nearest)));
+                }
+            });
+        }
+        nearest
+    }
 }
 
 impl Likeness for Looks {
-    fn join(&self, groups: &mut Groups, context: &Context) -> Result<()> {
-        // Equal signatures first, so that a heap of equal pictures is one in the search.
-        let mut known: Vec<(Signature, u32)> = self
-            .signatures
-            .iter()
-            .zip(0_u32..)
-            .filter_map(|(signature, tile)| signature.map(|signature| (signature, tile)))
-            .collect();
-        known.par_sort_unstable();
-        known.dedup_by(|next, first| {
-            let equal = next.0 == first.0;
-            if equal {
-                groups.join(next.1, first.1);
-            }
-            equal
-        });
-        known.retain(|(signature, _)| !signature.flat);
-        let tiles: Vec<u32> = known.into_iter().map(|(_, tile)| tile).collect();
-        let short = |turn: usize| -> Vec<u64> {
-            tiles.iter().filter_map(|&tile| Some(self.signature(tile, turn)?.short)).collect()
-        };
-        let hashes = short(0);
-        let task = context.progress.begin("compare", None, Unit::Items);
-        for turn in self.turns() {
-            hamming::pairs(&hashes, &short(turn), SHORT, |pairs| {
-                for &(a, b) in pairs {
-                    let (a, b) = (tiles[a as usize], tiles[b as usize]);
-                    let both = self.signature(a, turn).zip(self.signature(b, 0));
-                    if both.is_some_and(|(a, b)| a.is_near(&b, self.bits)) {
-                        groups.join(a, b);
-                    }
+    fn keepers(&self, context: &Context) -> Result<Vec<u32>> {
+        let count = self.signatures.len() as u32;
+        let mut kept = Kept { hashes: Hashes::new(SHORT), flat: HashMap::new() };
+        let mut keepers: Vec<u32> = (0..count).collect();
+        let task = context.progress.begin("compare", Some(u64::from(count)), Unit::Items);
+        for first in (0..count).step_by(BLOCK) {
+            context.check()?;
+            let block = first..count.min(first + BLOCK as u32);
+            task.advance(block.len() as u64);
+            let known: Vec<_> =
+                block.clone().into_par_iter().map(|tile| kept.nearest(self, tile)).collect();
+            // What is kept of the block itself is not known yet when its tiles are looked up.
+            let mut new: Vec<u32> = Vec::new();
+            for (tile, known) in block.zip(known) {
+                let nearest =
+                    new.iter().filter_map(|&other| Some((self.near(tile, other)?, other)));
+                match nearest.chain(known).min() {
+                    Some((_, keeper)) => keepers[tile as usize] = keeper,
+                    None if self.is_usable(tile) => new.push(tile),
+                    None => {}
                 }
-                task.advance(pairs.len() as u64);
-                context.check()
-            })?;
+            }
+            for tile in new {
+                if let Some(signature) = &self.signatures[tile as usize] {
+                    kept.add(signature, tile);
+                }
+            }
         }
-        Ok(())
+        Ok(keepers)
     }
 
     fn is_usable(&self, tile: u32) -> bool {
@@ -120,7 +164,6 @@ impl Likeness for Looks {
 
     /// In bits; of turned pictures in the turn in which they are nearest.
     fn distance(&self, a: u32, b: u32) -> String {
-        let distance = |turn| Some(self.signature(a, turn)?.distance(&self.signature(b, 0)?));
-        self.turns().filter_map(distance).min().unwrap_or(0).to_string()
+        self.near(a, b).unwrap_or(0).to_string()
     }
 }

@@ -1,10 +1,12 @@
 //! `dedupe`: tiles that look nearly the same, and a set without them.
 //!
-//! Memory: by looks 200 bytes a tile for signatures (480 with turned ones), 16 for groups, 24 for the search, and
-//! the pairs of 4,096 tiles; by embeddings 36 bytes a tile, and the mapped index.
+//! Tiles are looked at in their order, and a tile is left out when one that is kept is near. So all that is left
+//! out looks like something that is kept: chains of pictures, each like the next, do not end in one.
+//!
+//! Memory: by looks 100 bytes a tile for signatures (380 with turned ones), 4 for what it is left out for, and up to
+//! 128 a tile that is kept; by embeddings 36 bytes a tile, and the mapped index.
 
 mod embedded;
-mod groups;
 mod hamming;
 mod list;
 mod looks;
@@ -19,7 +21,6 @@ use serde::{Deserialize, Serialize};
 use crate::sample::subset;
 use crate::{Error, Result, apart};
 use embedded::{Embedded, Source};
-use groups::Groups;
 use looks::Looks;
 
 /// The list of the groups.
@@ -64,7 +65,7 @@ pub struct Report {
     pub tiles: u64,
     /// Groups of near-duplicates.
     pub groups: u64,
-    /// Tiles left out, because the first of their group is kept.
+    /// Tiles left out, because a near-duplicate is kept.
     pub duplicates: u64,
     /// Tiles that could not be read or compared; they are left out.
     pub broken: u64,
@@ -95,8 +96,8 @@ impl std::fmt::Display for Report {
 
 /// Which tiles are nearly the same.
 trait Likeness {
-    /// Joins near-duplicates.
-    fn join(&self, groups: &mut Groups, context: &Context) -> Result<()>;
+    /// For each tile the nearest that is kept: itself, or an earlier one that it is a near-duplicate of.
+    fn keepers(&self, context: &Context) -> Result<Vec<u32>>;
 
     /// Whether a tile could be compared.
     fn is_usable(&self, tile: u32) -> bool;
@@ -141,12 +142,10 @@ pub fn run(
             return Err(Error::NoNeighbours { path: places.tiles.into() });
         }
     };
-    let mut groups = Groups::new(set.len());
-    likeness.join(&mut groups, context)?;
-    let firsts: Vec<u32> = (0..set.len() as u32).map(|tile| groups.first(tile)).collect();
-    let report = count(&firsts, likeness.as_ref());
+    let keepers = likeness.keepers(context)?;
+    let report = count(&keepers, likeness.as_ref());
     let list = output.join(LIST);
-    list::write(&set, likeness.as_ref(), &firsts, &list)?;
+    list::write(&set, likeness.as_ref(), &keepers, &list)?;
     if only_list {
         return Ok(report);
     }
@@ -164,7 +163,7 @@ pub fn run(
     ] {
         made.counts.insert(name.into(), count);
     }
-    let keep = |tile: u32| firsts[tile as usize] == tile && likeness.is_usable(tile);
+    let keep = |tile: u32| keepers[tile as usize] == tile && likeness.is_usable(tile);
     subset::write(&set, (keep, report.tiles), &mut made, output, |_, _, _| {}, context)?;
     let rows = report.duplicates + report.groups;
     made.parts.push(Part { path: LIST.into(), rows, digest: digest::of_file(&list)? });
@@ -185,17 +184,17 @@ fn finished(made: &Manifest, output: &Path) -> Report {
     }
 }
 
-/// What the groups come to, by the first tile of each tile's group.
-fn count(firsts: &[u32], likeness: &dyn Likeness) -> Report {
-    let mut sizes = vec![0_u32; firsts.len()];
-    firsts.iter().for_each(|&first| sizes[first as usize] += 1);
-    let broken = (0..firsts.len() as u32).filter(|&tile| !likeness.is_usable(tile)).count() as u64;
+/// What the groups come to, by the tile that is kept of each tile's group.
+fn count(keepers: &[u32], likeness: &dyn Likeness) -> Report {
+    let mut sizes = vec![0_u32; keepers.len()];
+    keepers.iter().for_each(|&keeper| sizes[keeper as usize] += 1);
+    let broken = (0..keepers.len() as u32).filter(|&tile| !likeness.is_usable(tile)).count() as u64;
     let kept = sizes.iter().filter(|&&size| size > 0).count() as u64;
     Report {
         up_to_date: false,
         tiles: kept - broken,
         groups: sizes.iter().filter(|&&size| size > 1).count() as u64,
-        duplicates: firsts.len() as u64 - kept,
+        duplicates: keepers.len() as u64 - kept,
         broken,
         output: None,
     }

@@ -20,15 +20,17 @@ pub(crate) const TURNS: usize = 8;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Turned([(u64, [u64; 4]); TURNS - 1]);
 
+/// 4×4 coarse colours.
+pub(crate) type Colours = [u8; (COARSE * COARSE * 3) as usize];
+
 /// The signature of a picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Signature {
     /// 8×8 low frequencies; 0 when the picture is flat.
     pub(crate) short: u64,
     /// 16×16 of them.
     long: [u64; 4],
-    /// 4×4 colours.
-    colours: [u8; (COARSE * COARSE * 3) as usize],
+    pub(crate) colours: Colours,
     /// Whether nothing is to be seen, so that the hashes are noise.
     pub(crate) flat: bool,
 }
@@ -130,6 +132,11 @@ impl Signature {
     /// Bits of the long hash that differ, of 256.
     pub(crate) fn distance(&self, other: &Self) -> u32 {
         self.long.iter().zip(other.long).map(|(a, b)| (a ^ b).count_ones()).sum()
+    }
+
+    /// Whether the short hashes differ in at most so many bits, so that it is worth to look closer.
+    pub(crate) fn is_alike(&self, other: &Self, bits: u32) -> bool {
+        (self.short ^ other.short).count_ones() <= bits
     }
 
     /// Whether two pictures are nearly the same. Flat ones are when their coarse colours are equal.

@@ -149,6 +149,11 @@ impl Described {
         self.rows[tile as usize] != NONE
     }
 
+    /// How many tiles there are, whether they can be compared or not.
+    pub(crate) fn tiles(&self) -> usize {
+        self.rows.len()
+    }
+
     /// The row of a tile's features, unless it cannot be compared.
     pub(crate) fn row(&self, tile: u32) -> Option<u32> {
         Some(self.rows[tile as usize]).filter(|&row| row != NONE)

@@ -37,7 +37,7 @@ def call(*words: object) -> str:
 
 
 def example(name: str) -> pathlib.Path:
-    call("cargo", "build", "--quiet", "--release", "--manifest-path", ROOT / "Cargo.toml", "-p", "curator-core",
+    call("cargo", "build", "--quiet", "--release", "--manifest-path", ROOT / "Cargo.toml", "--workspace",
          "--example", name)
     return RELEASE / "examples" / name
 

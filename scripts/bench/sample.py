@@ -44,7 +44,7 @@ def example(name: str) -> pathlib.Path:
 
 # Speed.
 
-def matrices(out: pathlib.Path):
+def matrices(out: pathlib.Path, some: str):
     """Name and `[N, D]` of each: no structure at all, clusters, and a plane that only looks high-dimensional."""
     import numpy as np
 
@@ -63,6 +63,8 @@ def matrices(out: pathlib.Path):
             @ np.linalg.qr(normal(128, 128))[0][:2]),
     ]
     for name, make in made:
+        if some not in name:
+            continue
         path = out / "matrix.npy"
         np.save(path, np.ascontiguousarray(make(), dtype=np.float32))
         yield name, path
@@ -127,7 +129,7 @@ def speed(options) -> None:
     print("| rows | here | numpy loop | numpy with BLAS | small-text | N·d·k·4 at full bandwidth | 100 candidates a step |"
           " their radius |")
     print("|---|---|---|---|---|---|---|---|")
-    for name, path in matrices(out):
+    for name, path in matrices(out, options.rows):
         x = np.load(path)
         scale = options.steps / options.peer_steps
         peers = [f(x, options.peer_steps) for f in (loop, blas, small_text)]
@@ -317,6 +319,7 @@ def main() -> None:
     part.add_argument("--steps", type=int, default=1000)
     part.add_argument("--peer-steps", type=int, default=20)
     part.add_argument("--repeats", type=int, default=2)
+    part.add_argument("--rows", default="", help="only matrices with this in their name")
     part = parts.add_parser("million")
     part.add_argument("--count", type=int, default=1_000_000)
     part.add_argument("--commands", default="sample,dedupe")

@@ -135,6 +135,9 @@ impl Deck for LearningDeck {
         // What others judged and this person shall judge too, before anything new.
         let again = learner.order().filter(|&(row, _)| free(row as u32) == Free::Yes);
         picks.extend(again.take(if self.overlap { n } else { 0 }));
+        let may_ask = |row| free(row as u32) == Free::Answered;
+        let doubted = learner.second_look(may_ask).filter(|_| picks.len() < n);
+        picks.extend(doubted);
         for _ in 0..ROUNDS {
             let wanted = n - picks.len();
             if wanted == 0 {
@@ -151,6 +154,7 @@ impl Deck for LearningDeck {
             row: row as u32,
             reason: reason.to_string(),
             probability: Some(learner.probability()[row]),
+            again: matches!(reason, Reason::Again(_)),
         };
         let dealt = picks.iter().map(pick).collect();
         self.state().asked.extend(picks);

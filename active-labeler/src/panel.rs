@@ -12,7 +12,6 @@ use curator_labeling::Panel;
 use crate::Pool;
 use crate::learner::{Learner, POSITIVE_FROM};
 use crate::meter::Meter;
-use crate::suspicious::doubts;
 
 /// Newest finds that are shown.
 const SHOWN: usize = 6;
@@ -117,7 +116,7 @@ pub(crate) fn of(learner: &Learner, found: &[(usize, usize)], finds: &Finds) -> 
     facts.extend(
         meter.stability.map(|s| fact("Predictions that stayed", format!("{:.1} %", 100.0 * s))),
     );
-    let doubted = doubts(learner.unseen()).len();
+    let doubted = learner.doubted().len();
     if doubted > 0 {
         facts.push(fact("Labels worth a second look", doubted.to_string()));
     }

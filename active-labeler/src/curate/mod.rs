@@ -259,7 +259,8 @@ impl Curation<'_> {
         let csv_error = |e: csv::Error| CoreError::io("write", output)(std::io::Error::other(e));
         let mut table = writer(&output.join("doubted.csv"))?;
         table.write_record(["tile_id", "label", "probability"]).map_err(csv_error)?;
-        for doubt in doubts(&learner.held_out(pool).unwrap_or_default()) {
+        let doubts = doubts(&learner.held_out(pool).unwrap_or_default());
+        for doubt in learner.not_said_twice(doubts) {
             let label = if doubt.positive { Label::Positive } else { Label::Negative };
             let line = [pool.id(doubt.row), label.name(), &doubt.probability.to_string()];
             table.write_record(line).map_err(csv_error)?;

@@ -18,6 +18,7 @@ use crate::pool::Target;
 use crate::reason::Reason;
 use crate::rest::{Drawn, Rest};
 use crate::strategy::{Diversity, Pick, Situation, Strategy};
+use crate::suspicious::{Doubt, doubts};
 
 /// Rows taken for negative, without asking, while hardly anybody said no: far from the reference, so very
 /// probably negative. They only help the classifier and are in no result.
@@ -34,6 +35,8 @@ const STRENGTHS: [f64; 3] = [10.0, 2.5, 40.0];
 const VALIDATED_FROM: usize = 50;
 const VALIDATED_CLASS: usize = 10;
 const FOLDS: usize = 5;
+/// Of so many answers at most one is asked for again.
+const SECOND_LOOKS: usize = 20;
 
 /// How to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -257,9 +260,36 @@ impl Learner {
         self.stability = fitted.stability;
     }
 
-    /// Rows with an answer as predicted by classifiers that had not seen them, when that was last looked at.
-    pub(crate) fn unseen(&self) -> &[(usize, f32, bool)] {
-        &self.unseen
+    /// Labels that are probably mistakes, the most doubtful first, when that was last looked at. What was
+    /// said twice is believed.
+    pub(crate) fn doubted(&self) -> Vec<Doubt> {
+        self.not_said_twice(doubts(&self.unseen))
+    }
+
+    /// Those of some doubts that are about what was said once, and stands.
+    pub(crate) fn not_said_twice(&self, mut doubts: Vec<Doubt>) -> Vec<Doubt> {
+        let twice: HashSet<usize> = self.said_twice().collect();
+        let said = |positive| if positive { Label::Positive } else { Label::Negative };
+        doubts.retain(|doubt| {
+            self.label(doubt.row) == Some(said(doubt.positive)) && !twice.contains(&doubt.row)
+        });
+        doubts
+    }
+
+    fn said_twice(&self) -> impl Iterator<Item = usize> {
+        let again = self.order.iter().filter(|(_, reason)| matches!(reason, Reason::Again(_)));
+        again.map(|(row, _)| *row)
+    }
+
+    /// The label to look at again, when it is time for it, of those that may be asked: the most doubtful
+    /// one, as long as at most one answer in [`SECOND_LOOKS`] was such a question.
+    pub(crate) fn second_look(&self, may_ask: impl Fn(usize) -> bool) -> Option<(usize, Reason)> {
+        if (self.said_twice().count() + 1) * SECOND_LOOKS > self.len() {
+            return None;
+        }
+        let doubt = self.doubted().into_iter().find(|doubt| may_ask(doubt.row))?;
+        let first = self.order.iter().find(|(row, _)| *row == doubt.row);
+        Some((doubt.row, Reason::Again(first.and_then(|(_, reason)| reason.check()))))
     }
 
     /// F1 of the predictions on the checks alone, each weighted by one over its chance: what the model is
@@ -270,7 +300,7 @@ impl Learner {
             self.unseen.iter().map(|&(row, p, _)| (row, p)).collect();
         let (mut right, mut wrong) = (0.0, 0.0);
         for (row, reason) in &self.order {
-            let (Reason::Check(check), Some(&p)) = (reason, predicted.get(row)) else { continue };
+            let Some((check, &p)) = reason.check().zip(predicted.get(row)) else { continue };
             let positive = self.labels.get(row) == Some(&Label::Positive);
             match (p >= POSITIVE_FROM, positive) {
                 (true, true) => right += check.one_in(),
@@ -379,7 +409,7 @@ impl Learner {
     /// Share of positives among the latest answers that were no checks; ½ before there are any.
     fn recent_success(&self) -> f64 {
         let recent = self.order.iter().rev();
-        let recent = recent.filter(|(_, reason)| !matches!(reason, Reason::Check(_))).take(RECENT);
+        let recent = recent.filter(|(_, reason)| reason.check().is_none()).take(RECENT);
         let (hits, all) = recent.fold((0.0, 0.0), |(hits, all), (row, _)| {
             (hits + f64::from(u8::from(self.labels.get(row) == Some(&Label::Positive))), all + 1.0)
         });
@@ -394,8 +424,8 @@ impl Learner {
         for (row, reason) in &self.order {
             let label = self.labels.get(row);
             let positive = label == Some(&Label::Positive);
-            if let (Reason::Check(check), true) = (reason, label != Some(&Label::Unsure)) {
-                draws.push(Drawn { check: *check, positive, found_before: found });
+            if let (Some(check), true) = (reason.check(), label != Some(&Label::Unsure)) {
+                draws.push(Drawn { check, positive, found_before: found });
             }
             found += usize::from(positive);
         }

@@ -94,6 +94,31 @@ fn doubted_labels_are_those_that_were_wrong() {
 }
 
 #[test]
+fn doubted_labels_are_asked_once_more_and_then_believed() {
+    let directory = tempfile::tempdir().unwrap();
+    let pool = testing::pool(directory.path());
+    let (_, mut learner) = simulate(&pool, &directory.path().join("labels"), 150, 0.05);
+    let wrong = |learner: &Learner| {
+        let said = |row| learner.label(row) == Some(Label::Positive);
+        learner.order().filter(|&(row, _)| said(row) != is_positive(row)).count()
+    };
+    let (before, checks) = (wrong(&learner), learner.rest().checks);
+    assert_eq!(learner.second_look(|_| false), None, "somebody else said it");
+    let mut looked = HashSet::new();
+    while let Some((row, reason)) = learner.second_look(|_| true) {
+        assert!(looked.insert(row), "{row} a third time");
+        assert!(matches!(reason, Reason::Again(_)));
+        let label = if is_positive(row) { Label::Positive } else { Label::Negative };
+        learner.record(row, Some(label), reason);
+        learner.fit(&pool);
+    }
+    assert!(!looked.is_empty() && looked.len() * SECOND_LOOKS <= learner.len(), "{looked:?}");
+    assert!(wrong(&learner) < before, "{} of {before} are still wrong", wrong(&learner));
+    assert_eq!(learner.rest().checks, checks, "a check stays one");
+    assert!(learner.doubted().iter().all(|doubt| !looked.contains(&doubt.row)));
+}
+
+#[test]
 fn one_answer_alone_and_answers_that_are_all_the_same_are_learned_from() {
     let directory = tempfile::tempdir().unwrap();
     let pool = testing::pool(directory.path());

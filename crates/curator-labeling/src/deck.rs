@@ -18,6 +18,8 @@ pub struct Pick {
     pub reason: String,
     /// What the classifier thinks, when there is one.
     pub probability: Option<f32>,
+    /// Whether one who answered it already is asked once more.
+    pub again: bool,
 }
 
 /// Whether a row may be asked of somebody.
@@ -27,8 +29,17 @@ pub enum Free {
     Yes,
     /// Somebody else has it at the moment.
     Held,
-    /// It was answered, or by this person; only an undo changes that.
+    /// This person answered it, and may say something else now.
+    Answered,
+    /// Enough people answered it, or the owner did; only an undo changes that.
     Done,
+}
+
+impl Free {
+    /// Whether a row may be asked by a pick.
+    pub(crate) fn lets(self, again: bool) -> bool {
+        self == Self::Yes || (again && self == Self::Answered)
+    }
 }
 
 /// An answer to a picture, after it was stored.
@@ -66,7 +77,7 @@ pub trait Deck: Send + Sync {
     /// When they cannot be read.
     fn tiles(&self, rows: &[u32]) -> Result<Vec<Tile>>;
 
-    /// Up to `n` rows to ask a person next, each of them free. Fewer, or none, when there are no more at
+    /// Up to `n` rows to ask a person next, each of them free, or answered by this person and asked again. Fewer, or none, when there are no more at
     /// the moment.
     fn next(&self, person: u32, n: usize, free: &dyn Fn(u32) -> Free) -> Vec<Pick>;
 

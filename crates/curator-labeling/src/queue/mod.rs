@@ -127,12 +127,17 @@ impl Deck for Queue {
                 }
                 let state = if is_there { free(row) } else { Free::Done };
                 at += 1;
-                begin &= state == Free::Done;
+                begin &= matches!(state, Free::Done | Free::Answered);
                 if begin {
                     done = at;
                 }
                 if state == Free::Yes {
-                    picks.push(Pick { row, reason: String::new(), probability: None });
+                    picks.push(Pick {
+                        row,
+                        reason: String::new(),
+                        probability: None,
+                        again: false,
+                    });
                 }
             }
         }

@@ -71,10 +71,15 @@ impl Session {
     pub(super) fn free(&self, state: &State, row: u32, person: u32, now: Instant) -> Free {
         let tile = self.deck.hash(row);
         let standing = state.ledger.standing(tile);
-        let enough = standing.judges >= self.needed(tile);
-        if enough || standing.settled || standing.skipped || state.ledger.has_judged(tile, person) {
+        let (held, own) =
+            (state.leases.holder(tile, now).is_some(), state.ledger.has_judged(tile, person));
+        if standing.settled || standing.skipped {
             Free::Done
-        } else if state.leases.holder(tile, now).is_some() {
+        } else if own {
+            if held { Free::Done } else { Free::Answered }
+        } else if standing.judges >= self.needed(tile) {
+            Free::Done
+        } else if held {
             Free::Held
         } else {
             Free::Yes
@@ -116,11 +121,11 @@ impl Session {
             let rows: Vec<u32> = picks.iter().map(|pick| pick.row).collect();
             let tiles = self.deck.tiles(&rows)?;
             let mut state = self.state();
-            for (Pick { row, reason, probability }, tile) in picks.into_iter().zip(tiles) {
+            for (Pick { row, reason, probability, again }, tile) in picks.into_iter().zip(tiles) {
                 let hash = hash(&tile.tile_id);
                 let question = Question::of(tile, reason, probability);
-                let free = self.free(&state, row, person, now) == Free::Yes;
-                if free && state.leases.claim(hash, &holder, question.clone(), now) {
+                let free = self.free(&state, row, person, now);
+                if free.lets(again) && state.leases.claim(hash, &holder, question.clone(), now) {
                     held.push(question);
                 }
             }

@@ -7,12 +7,13 @@ use curator_core::mosaic::Scenes;
 use curator_core::{Context, Error as CoreError, Raster};
 use serde::Serialize;
 
-use crate::choice::{Choice, Chosen, ending};
+use crate::choice::{Chosen, ending};
 use crate::error::{Error, Result};
 use crate::mosaic::rect;
 use crate::movie::{Container, Look, Movie};
 use crate::place::{Area, Rect};
 use crate::plane::Plane;
+use crate::product::Product;
 use crate::recipe::Recipe;
 use crate::stamp::stamp;
 use crate::whole_file;
@@ -50,14 +51,8 @@ impl std::str::FromStr for Size {
 /// A run of `animate`, valid.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The `scenes/` directory.
-    pub scenes: PathBuf,
-    /// Which of its scenes: one layer in one level.
-    pub choice: Choice,
-    /// Which part of them.
-    pub area: Area,
-    /// The file.
-    pub output: PathBuf,
+    /// From which scenes, one layer in one level, and where to.
+    pub product: Product,
     /// What to write; by the output's ending when `None`.
     pub container: Option<Container>,
     /// The box that frames fit into; 1280 pixels, and never enlarged, when `None`.
@@ -68,8 +63,6 @@ pub struct Config {
     pub quality: u8,
     /// Whether frames have their date on them.
     pub stamp: bool,
-    /// Make a file anew that is there.
-    pub force: bool,
 }
 
 /// What a run did.
@@ -102,11 +95,12 @@ pub struct Report {
 /// # Errors
 /// When the scenes are of several layers, nothing of them lies in the area, or the file cannot be written.
 pub fn run(config: &Config, context: &Context) -> Result<Report> {
-    let scenes = Scenes::open(&config.scenes)?;
-    let chosen = config.choice.of(&scenes)?;
+    let product = &config.product;
+    let scenes = Scenes::open(&product.scenes)?;
+    let chosen = product.choice.of(&scenes)?;
     one_layer(&chosen)?;
     let container = container(config)?;
-    let area = whole(&scenes, &chosen, &config.area, context)?;
+    let area = whole(&scenes, &chosen, &product.area, context)?;
     let size = frame_size(&area, config.size, container);
     let look = Look {
         width: size.0,
@@ -119,8 +113,8 @@ pub fn run(config: &Config, context: &Context) -> Result<Report> {
     let settings =
         serde_json::json!([container, area, size, look.frame_time(), config.quality, config.stamp]);
     let recipe = Recipe::new("animate", &settings, &digests);
-    let path = &config.output;
-    let up_to_date = recipe.made(path, config.force)?;
+    let path = &product.output;
+    let up_to_date = recipe.made(path, product.force)?;
     let mut broken = 0;
     if !up_to_date {
         let task = context.progress.begin("animate", Some(chosen.len() as u64), Unit::Items);
@@ -169,7 +163,7 @@ fn one_layer(chosen: &[Chosen<'_>]) -> Result<()> {
 }
 
 fn container(config: &Config) -> Result<Container> {
-    let named = ending(&config.output).and_then(|ending| match ending.as_str() {
+    let named = ending(&config.product.output).and_then(|ending| match ending.as_str() {
         "mp4" | "m4v" => Some(Container::Mp4),
         "gif" => Some(Container::Gif),
         "webp" => Some(Container::Webp),
@@ -178,7 +172,7 @@ fn container(config: &Config) -> Result<Container> {
     config.container.or(named).ok_or_else(|| {
         CoreError::Setting {
             name: "output",
-            found: format!("`{}`", config.output.display()),
+            found: format!("`{}`", config.product.output.display()),
             expected: "a name that ends in .mp4, .gif or .webp; or give `--format`".into(),
         }
         .into()

@@ -8,13 +8,14 @@ use curator_core::mosaic::Scenes;
 use curator_core::{Context, Error as CoreError};
 use serde::Serialize;
 
-use crate::choice::{Choice, Chosen, Target, ending};
+use crate::choice::{Chosen, Target, ending};
 use crate::cog::{self, Cog, Compression};
 use crate::credit::credit;
 use crate::error::{Error, Result};
 use crate::picture_file::PictureFile;
 use crate::place::{Area, Rect};
 use crate::plane::Plane;
+use crate::product::Product;
 use crate::pyramid::Resampling;
 use crate::recipe::Recipe;
 
@@ -68,22 +69,14 @@ pub enum Packing {
 /// A run of `mosaic`, valid.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The `scenes/` directory.
-    pub scenes: PathBuf,
-    /// Which of its scenes.
-    pub choice: Choice,
-    /// Which part of them.
-    pub area: Area,
-    /// A file, or a folder for one file a scene.
-    pub output: PathBuf,
+    /// From which scenes, and where to.
+    pub product: Product,
     /// What to write; by the output's ending when `None`, or else GeoTIFF.
     pub format: Option<Format>,
     /// Compression of GeoTIFF.
     pub compression: Packing,
     /// Quality of JPEG, 1 to 100.
     pub quality: u8,
-    /// Make files anew that are there.
-    pub force: bool,
 }
 
 /// A file that was made, or was there.
@@ -125,9 +118,10 @@ pub struct Report {
 /// # Errors
 /// When no scene is meant, nothing of it lies in the area, or a file cannot be written.
 pub fn run(config: &Config, context: &Context) -> Result<Report> {
-    let scenes = Scenes::open(&config.scenes)?;
-    let chosen = config.choice.of(&scenes)?;
-    let target = Target::of(&config.output, &ENDINGS, chosen.len())?;
+    let product = &config.product;
+    let scenes = Scenes::open(&product.scenes)?;
+    let chosen = product.choice.of(&scenes)?;
+    let target = Target::of(&product.output, &ENDINGS, chosen.len())?;
     let format = match &target {
         Target::File(path) => Format::of(path),
         Target::Folder(_) => None,
@@ -137,7 +131,7 @@ pub fn run(config: &Config, context: &Context) -> Result<Report> {
             return Err(CoreError::Setting {
                 name: "format",
                 found: format!("{asked:?}").to_lowercase(),
-                expected: format!("{named:?} for `{}`", config.output.display()).to_lowercase(),
+                expected: format!("{named:?} for `{}`", product.output.display()).to_lowercase(),
             }
             .into());
         }
@@ -157,7 +151,7 @@ pub fn run(config: &Config, context: &Context) -> Result<Report> {
         task.advance(1);
     }
     if report.made.is_empty() {
-        return Err(Error::NothingInArea { path: config.scenes.clone() });
+        return Err(Error::NothingInArea { path: product.scenes.clone() });
     }
     Ok(report)
 }
@@ -180,7 +174,7 @@ fn write(
 ) -> Result<Option<(Made, u64)>> {
     let scene = chosen.scene;
     let plane = Plane::open(scenes, scene, context)?;
-    let Some(rect) = rect(&config.area, chosen, &plane) else { return Ok(None) };
+    let Some(rect) = rect(&config.product.area, chosen, &plane) else { return Ok(None) };
     let settings = match format {
         Format::Cog if config.compression == Packing::Jpeg => {
             serde_json::json!([format, config.compression, config.quality])
@@ -191,7 +185,7 @@ fn write(
     };
     let digests = [chosen.digest.as_str()];
     let recipe = Recipe::new("mosaic", &serde_json::json!([settings, rect]), &digests);
-    let up_to_date = recipe.made(path, config.force)?;
+    let up_to_date = recipe.made(path, config.product.force)?;
     if !up_to_date {
         let shift = |part: Rect| Rect { x: part.x + rect.x, y: part.y + rect.y, ..part };
         let metadata = facts(chosen, &recipe);

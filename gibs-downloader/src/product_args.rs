@@ -11,6 +11,7 @@ use crate::choice::Choice;
 use crate::colormap::Pick;
 use crate::movie::Container;
 use crate::place::Area;
+use crate::product::Product;
 use crate::{animate, fetch, mosaic, values};
 
 /// Which scenes, and which part of them
@@ -56,17 +57,15 @@ fn bounds(text: &str) -> Result<Bounds, String> {
 }
 
 impl Which {
-    fn choice(&self) -> Choice {
-        let to = self.to.clone().or_else(|| self.from.clone());
-        Choice { layers: self.layer.clone(), dates: self.from.clone().zip(to), level: self.level }
-    }
-
-    fn area(&self) -> Area {
-        match (self.bbox, self.bounds) {
+    fn product(self, output: PathBuf, force: bool) -> Product {
+        let to = self.to.or_else(|| self.from.clone());
+        let choice = Choice { layers: self.layer, dates: self.from.zip(to), level: self.level };
+        let area = match (self.bbox, self.bounds) {
             (Some(bbox), _) => Area::Degrees(bbox),
             (None, Some(bounds)) => Area::Units(bounds),
             (None, None) => Area::Fetched,
-        }
+        };
+        Product { scenes: self.scenes, choice, area, output, force }
     }
 }
 
@@ -102,14 +101,10 @@ pub(crate) struct MosaicArgs {
 impl MosaicArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Failure> {
         let config = mosaic::Config {
-            choice: self.which.choice(),
-            area: self.which.area(),
-            scenes: self.which.scenes,
-            output: self.output,
+            product: self.which.product(self.output, self.force),
             format: self.format,
             compression: self.compression,
             quality: self.quality,
-            force: self.force,
         };
         let report = mosaic::run(&config, context)?;
         Ok(Outcome::new(&report, report.to_string()).partial_if(report.broken > 0))
@@ -158,16 +153,12 @@ fn frames_a_second(text: &str) -> Result<f64, String> {
 impl AnimateArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Failure> {
         let config = animate::Config {
-            choice: self.which.choice(),
-            area: self.which.area(),
-            scenes: self.which.scenes,
-            output: self.output,
+            product: self.which.product(self.output, self.force),
             container: self.format,
             size: self.size,
             frames_a_second: self.fps,
             quality: self.quality,
             stamp: !self.no_stamp,
-            force: self.force,
         };
         let report = animate::run(&config, context)?;
         Ok(Outcome::new(&report, report.to_string()).partial_if(report.broken > 0))
@@ -214,10 +205,7 @@ pub(crate) struct ValuesArgs {
 impl ValuesArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Failure> {
         let config = values::Config {
-            choice: self.which.choice(),
-            area: self.which.area(),
-            scenes: self.which.scenes,
-            output: self.output,
+            product: self.which.product(self.output, self.force),
             colormap: self.colormap,
             pick: self.pick,
             keep_transparent: self.keep_transparent,
@@ -225,7 +213,6 @@ impl ValuesArgs {
             stack: self.stack,
             endpoint: self.service.endpoint,
             offline: self.service.offline,
-            force: self.force,
         };
         let report = values::run(&config, context)?;
         Ok(Outcome::new(&report, report.to_string()).partial_if(report.broken > 0))
@@ -238,11 +225,16 @@ pub(crate) fn with_values(
     fetched: &fetch::Config,
     context: &Context,
 ) -> Result<Outcome, Failure> {
-    let config = values::Config {
+    let product = Product {
         scenes: fetched.output.clone(),
         choice: Choice::default(),
         area: Area::Fetched,
         output: fetched.output.join(values::FOLDER),
+        // Those of scenes that got more tiles are replaced.
+        force: true,
+    };
+    let config = values::Config {
+        product,
         colormap: None,
         pick: Pick::default(),
         keep_transparent: false,
@@ -250,8 +242,6 @@ pub(crate) fn with_values(
         stack: false,
         endpoint: fetched.endpoint.clone(),
         offline: fetched.offline,
-        // Those of scenes that got more tiles are replaced.
-        force: true,
     };
     let report = values::run(&config, context)?;
     let mut json = outcome.json;

@@ -12,15 +12,16 @@ use curator_core::mosaic::Scenes;
 use curator_core::{Context, Error as CoreError};
 use serde::Serialize;
 
-use crate::choice::{Choice, Chosen, Target};
+use crate::choice::{Chosen, Target};
 use crate::cog::{self, Cog, Compression};
 use crate::colormap::{ColorMap, Pick};
 use crate::colormap_file;
 use crate::error::{Error, Result};
 use crate::inverse::{Found, Inverse};
 use crate::mosaic::{facts, rect};
-use crate::place::{Area, Rect};
+use crate::place::Rect;
 use crate::plane::Plane;
+use crate::product::Product;
 use crate::pyramid::{Piece, Resampling};
 use crate::recipe::Recipe;
 
@@ -33,14 +34,8 @@ pub(crate) const FOLDER: &str = "values";
 /// A run of `values`, valid.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The `scenes/` directory.
-    pub scenes: PathBuf,
-    /// Which of its scenes.
-    pub choice: Choice,
-    /// Which part of them.
-    pub area: Area,
-    /// A file, or a folder for one file a scene.
-    pub output: PathBuf,
+    /// From which scenes, and where to.
+    pub product: Product,
     /// A colour map to use instead of the layers' own.
     pub colormap: Option<PathBuf>,
     /// Which value of an interval stands for it.
@@ -55,8 +50,6 @@ pub struct Config {
     pub endpoint: String,
     /// Do not ask the service.
     pub offline: bool,
-    /// Make files anew that are there.
-    pub force: bool,
 }
 
 /// A file that was made, or was there.
@@ -138,8 +131,9 @@ impl Source<'_> {
 /// # Errors
 /// When no scene is meant, a layer has no colour map, or a file cannot be written.
 pub fn run(config: &Config, context: &Context) -> Result<Report> {
-    let scenes = Scenes::open(&config.scenes)?;
-    let chosen = config.choice.of(&scenes)?;
+    let product = &config.product;
+    let scenes = Scenes::open(&product.scenes)?;
+    let chosen = product.choice.of(&scenes)?;
     let maps = colormaps(config, &chosen, context)?;
     let mut report = Report::default();
     let files: BTreeMap<String, Vec<&Chosen<'_>>> = if config.stack {
@@ -150,7 +144,7 @@ pub fn run(config: &Config, context: &Context) -> Result<Report> {
         let palettes = chosen.iter().filter(|one| maps.contains_key(&one.scene.key.layer));
         palettes.map(|one| (one.stem(), vec![one])).collect()
     };
-    let target = Target::of(&config.output, &ENDINGS, files.len())?;
+    let target = Target::of(&product.output, &ENDINGS, files.len())?;
     let task = context.progress.begin("values", Some(files.len() as u64), Unit::Items);
     for (stem, layers) in &files {
         let path = target.path(stem, ENDINGS[0]);
@@ -164,7 +158,7 @@ pub fn run(config: &Config, context: &Context) -> Result<Report> {
         task.advance(1);
     }
     if report.made.is_empty() {
-        return Err(Error::NothingInArea { path: config.scenes.clone() });
+        return Err(Error::NothingInArea { path: product.scenes.clone() });
     }
     Ok(report)
 }
@@ -214,7 +208,7 @@ fn colormaps(
             // Pictures are no palettes.
             None if !exact => None,
             None => colormap_file::of_layer(
-                &config.scenes,
+                &config.product.scenes,
                 (layer, asked),
                 &config.endpoint,
                 config.offline,
@@ -240,7 +234,7 @@ fn write(
     let mut sources = Vec::new();
     for &chosen in layers {
         let plane = Plane::open(scenes, chosen.scene, context)?.with_opacity();
-        let Some(rect) = rect(&config.area, chosen, &plane) else { return Ok(None) };
+        let Some(rect) = rect(&config.product.area, chosen, &plane) else { return Ok(None) };
         let values = match maps.get(&chosen.scene.key.layer) {
             Some(xml) => {
                 let layer = || chosen.scene.key.layer.clone();
@@ -270,7 +264,7 @@ fn write(
         rect
     ]);
     let recipe = Recipe::new("values", &settings, &digests);
-    let up_to_date = recipe.made(path, config.force)?;
+    let up_to_date = recipe.made(path, config.product.force)?;
     let found = Mutex::new(Found::default());
     if !up_to_date {
         let bands: usize = sources.iter().map(Source::bands).sum();

@@ -18,13 +18,14 @@ fn a_killed_run_continues_and_ends_equal() {
     assert_eq!(service.run(&arguments, &whole).json["fetched"], 64);
 
     let before = service.hits();
-    service.slow(Duration::from_millis(40));
+    // Slow enough that no machine is done before it is killed.
+    service.slow(Duration::from_millis(250));
     let (_dir, killed) = output();
-    for _ in 0..2 {
+    let journal = || std::fs::read_to_string(killed.join("journal.jsonl")).unwrap_or_default();
+    for turn in 1..=2 {
         let mut child = service.command(&arguments, &killed).spawn().unwrap();
-        let enough = service.total_hits() + 20;
-        while service.total_hits() < enough {
-            std::thread::sleep(Duration::from_millis(10));
+        while journal().matches("{\"tile\"").count() < 12 * turn {
+            std::thread::sleep(Duration::from_millis(5));
         }
         child.kill().unwrap();
         child.wait().unwrap();
@@ -33,6 +34,7 @@ fn a_killed_run_continues_and_ends_equal() {
     // A tile that the kill of a machine, not of a process, would have torn.
     let torn = files(&killed.join("native")).into_keys().next().unwrap();
     std::fs::write(killed.join("native").join(torn), b"torn").unwrap();
+    service.slow(Duration::ZERO);
     let ended = service.run(&arguments, &killed);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.json["already"].as_u64().unwrap() > 20, "{ended:?}");
@@ -54,12 +56,14 @@ fn a_killed_run_continues_and_ends_equal() {
 #[test]
 fn an_interrupted_run_drains_and_ends_with_130() {
     let service = Service::start();
-    service.slow(Duration::from_millis(50));
+    service.slow(Duration::from_millis(250));
     let (_dir, out) = output();
     let mut arguments = FOUR.to_vec();
     arguments[2] = "--bbox=-90,-45,90,45";
     let child = service.command(&arguments, &out).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(900));
+    while service.total_hits() < 20 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let pid = child.id().to_string();
     assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     let ended = service::Ended::from(child.wait_with_output().unwrap());

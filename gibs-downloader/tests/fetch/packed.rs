@@ -141,7 +141,7 @@ fn a_torn_pack_is_believed_up_to_where_it_is_torn() {
     let mut arguments = packed(&FOUR);
     arguments[2] = "--bbox=-18,-9,18,27";
     assert_eq!(service.run(&arguments, &whole).code, 0);
-    service.slow(Duration::from_millis(30));
+    service.slow(Duration::from_millis(250));
     let (_dir, killed) = output();
     let mut child = service.command(&arguments, &killed).spawn().unwrap();
     let journal = || std::fs::read_to_string(killed.join("journal.jsonl")).unwrap_or_default();

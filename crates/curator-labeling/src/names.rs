@@ -4,6 +4,7 @@
 
 use std::hash::BuildHasher;
 
+use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 /// Ids by number and numbers by id.
@@ -34,26 +35,38 @@ impl Names {
 
     /// The number of an id, and whether it is new.
     pub(crate) fn add(&mut self, id: &str) -> (u32, bool) {
-        if let Some(number) = self.find(id) {
-            return (number, false);
-        }
-        let number = self.ends.len() as u32;
-        self.text.push_str(id);
-        self.ends.push(self.text.len() as u64);
-        let hash = self.hasher.hash_one(id);
         let Self { text, ends, table, hasher } = self;
-        table.insert_unique(hash, number, |&other| {
-            let other = other as usize;
-            let start = other.checked_sub(1).map_or(0, |before| ends[before]) as usize;
-            hasher.hash_one(&text[start..ends[other] as usize])
-        });
+        let same = |&other: &u32| nth(text, ends, other) == id;
+        let again = |&other: &u32| hasher.hash_one(nth(text, ends, other));
+        let place = match table.entry(hasher.hash_one(id), same, again) {
+            Entry::Occupied(known) => return (*known.get(), false),
+            Entry::Vacant(place) => place,
+        };
+        let number = ends.len() as u32;
+        place.insert(number);
+        text.push_str(id);
+        ends.push(text.len() as u64);
         (number, true)
+    }
+
+    /// Makes room for so many.
+    pub(crate) fn reserve(&mut self, many: usize) {
+        self.ends.reserve_exact(many);
+        let Self { text, ends, table, hasher } = self;
+        table.reserve(many, |&other| hasher.hash_one(nth(text, ends, other)));
     }
 
     pub(crate) fn shrink(&mut self) {
         self.text.shrink_to_fit();
         self.ends.shrink_to_fit();
     }
+}
+
+/// The id of a number that is there.
+fn nth<'a>(text: &'a str, ends: &[u64], number: u32) -> &'a str {
+    let number = number as usize;
+    let start = number.checked_sub(1).map_or(0, |before| ends[before]) as usize;
+    &text[start..ends[number] as usize]
 }
 
 #[cfg(test)]
@@ -63,6 +76,7 @@ mod tests {
     #[test]
     fn ids_are_found_by_number_and_numbers_by_id() {
         let mut names = Names::default();
+        names.reserve(100);
         for i in 0..2000 {
             assert_eq!(names.add(&format!("it's {i}/$")), (i, true));
         }

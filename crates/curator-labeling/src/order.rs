@@ -33,9 +33,10 @@ impl Order {
         Ok(match self {
             Self::Name => (all(), 0),
             Self::Random(seed) => {
-                let mut rows = all();
-                rows.sort_by_cached_key(|&row| seed::mix(*seed, &[hash(id(row))]));
-                (rows, 0)
+                let key = |row| (seed::mix(*seed, &[hash(id(row))]), row);
+                let mut keys: Vec<(u64, u32)> = (0..names.len() as u32).map(key).collect();
+                keys.sort_unstable();
+                (keys.into_iter().map(|(_, row)| row).collect(), 0)
             }
             Self::Scores(path) => {
                 let scores = read_scores(path)?;

@@ -7,7 +7,7 @@ use crate::BBox;
 #[cfg(test)]
 pub(crate) use table::write_version_1;
 pub(crate) use table::{from_batch, to_batch};
-pub use table::{read, read_at, schema, write};
+pub use table::{read, read_at, read_briefly, schema, write};
 
 /// Where a tile's encoded picture is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +77,40 @@ pub struct Tile {
     pub children: Vec<String>,
     /// Class when a folder gave one.
     pub class: Option<String>,
+}
+
+/// What tells a tile from others and where it is, borrowed from where it was read. The fields are those of
+/// [`Tile`].
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "they are described at `Tile`")]
+pub struct Brief<'a> {
+    pub tile_id: &'a str,
+    pub variant: &'a str,
+    pub content_id: &'a str,
+    pub location: Location,
+    pub layer: Option<&'a str>,
+    pub time: Option<&'a str>,
+    pub resolution: Option<&'a str>,
+    pub bbox: Option<BBox>,
+    pub width: u32,
+    pub height: u32,
+}
+
+impl<'a> From<&'a Tile> for Brief<'a> {
+    fn from(tile: &'a Tile) -> Self {
+        Self {
+            tile_id: &tile.tile_id,
+            variant: &tile.variant,
+            content_id: &tile.content_id,
+            location: tile.location.clone(),
+            layer: tile.layer.as_deref(),
+            time: tile.time.as_deref(),
+            resolution: tile.resolution.as_deref(),
+            bbox: tile.bbox,
+            width: tile.width,
+            height: tile.height,
+        }
+    }
 }
 
 /// Sets of a union are told apart by the highest bits of shards and planes.

@@ -13,7 +13,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, Schema};
 
-use super::{Location, Tile};
+use super::{Brief, Location, Tile};
 use crate::{BBox, Result, table};
 
 /// The columns of [`Tile`]. `geometry` is the box as a WKB polygon, so the file is GeoParquet.
@@ -81,7 +81,11 @@ pub fn write(path: &Path, tiles: impl IntoIterator<Item = Tile>) -> Result<()> {
 /// [`crate::Error::Missing`], [`crate::Error::Damaged`].
 pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<Tile>> + use<>> {
     let owned = path.to_path_buf();
-    Ok(table::read(path)?.flat_map(move |batch| {
+    let schema = schema();
+    // The polygon says again what the edges say.
+    let names: Vec<&str> =
+        schema.fields().iter().map(|f| f.name().as_str()).filter(|&n| n != "geometry").collect();
+    Ok(table::read_columns(path, &names)?.flat_map(move |batch| {
         match batch.and_then(|b| table::sound(&owned, || from_batch(&owned, &b))) {
             Ok(tiles) => tiles.into_iter().map(Ok).collect::<Vec<_>>(),
             Err(error) => vec![Err(error)],
@@ -188,89 +192,167 @@ pub(crate) fn to_batch(tiles: &[Tile]) -> RecordBatch {
 }
 
 pub(crate) fn from_batch(path: &Path, batch: &RecordBatch) -> Result<Vec<Tile>> {
-    let text = |name: &str| table::column::<StringArray>(path, batch, name);
-    let integer = |name: &str| table::column::<UInt32Array>(path, batch, name);
-    let degrees = |name: &str| table::column::<Float64Array>(path, batch, name);
+    let known = Known::of(path, batch)?;
     let share = |name: &str| table::column::<Float32Array>(path, batch, name);
-    // Not in `rows.arrow`.
-    let optional = |name: &str| match batch.column_by_name(name) {
-        Some(_) => text(name).map(Some),
-        None => Ok(None),
-    };
-    let tile_id = text("tile_id")?;
-    let (variant, content_id) = (optional("variant")?, optional("content_id")?);
-    let (shard, length) = (integer("shard")?, integer("length")?);
-    let offset = table::column::<UInt64Array>(path, batch, "offset")?;
-    let (file, layer, time) = (text("path")?, text("layer")?, text("time")?);
-    let (resolution, parent, class) = (text("resolution")?, optional("parent")?, text("class")?);
-    let (scene, x, y) = (integer("scene")?, integer("x")?, integer("y")?);
-    let (west, south) = (degrees("west")?, degrees("south")?);
-    let (east, north) = (degrees("east")?, degrees("north")?);
-    let (width, height) = (integer("width")?, integer("height")?);
+    let text = |name: &str| table::column::<StringArray>(path, batch, name);
     let (cloud, gap) = (share("cloud_fraction")?, share("gap_fraction")?);
+    let (parent, class) = (optional(path, batch, "parent")?, text("class")?);
     // Version 1 has no such columns.
-    let confidence = match batch.column_by_name("cloud_confidence") {
-        Some(_) => Some(share("cloud_confidence")?),
-        None => None,
-    };
-    let masks = match batch.column_by_name("gap_mask") {
-        Some(_) => Some(table::column::<BinaryArray>(path, batch, "gap_mask")?),
-        None => None,
-    };
-    let children = match batch.column_by_name("children") {
-        Some(_) => Some(table::column::<ListArray>(path, batch, "children")?),
-        None => None,
-    };
-    let string =
-        |array: &StringArray, i: usize| array.is_valid(i).then(|| array.value(i).to_string());
+    let confidence = optional::<Float32Array>(path, batch, "cloud_confidence")?;
+    let masks = optional::<BinaryArray>(path, batch, "gap_mask")?;
+    let children = optional::<ListArray>(path, batch, "children")?;
+    let owned = |text: Option<&str>| text.map(str::to_string);
     (0..batch.num_rows())
         .map(|i| {
-            let location = if let Some(path) = string(file, i) {
-                Location::File(path)
-            } else if shard.is_valid(i) {
-                Location::Record {
-                    shard: shard.value(i),
-                    offset: offset.value(i),
-                    length: length.value(i),
-                }
-            } else if scene.is_valid(i) {
-                let (width, height) = (width.value(i), height.value(i));
-                Location::Window {
-                    scene: scene.value(i),
-                    x: x.value(i),
-                    y: y.value(i),
-                    width,
-                    height,
-                }
-            } else {
-                return Err(crate::Error::damaged(path, "a place for every tile", "none"));
-            };
+            let brief = known.row(path, i)?;
             Ok(Tile {
-                tile_id: tile_id.value(i).into(),
-                variant: variant.map(|v| v.value(i)).unwrap_or_default().into(),
-                content_id: content_id.map(|c| c.value(i)).unwrap_or_default().into(),
-                location,
-                layer: string(layer, i),
-                time: string(time, i),
-                resolution: string(resolution, i),
-                bbox: west.is_valid(i).then(|| BBox {
-                    west: west.value(i),
-                    south: south.value(i),
-                    east: east.value(i),
-                    north: north.value(i),
-                }),
-                width: width.value(i),
-                height: height.value(i),
+                tile_id: brief.tile_id.into(),
+                variant: brief.variant.into(),
+                content_id: brief.content_id.into(),
+                location: brief.location,
+                layer: owned(brief.layer),
+                time: owned(brief.time),
+                resolution: owned(brief.resolution),
+                bbox: brief.bbox,
+                width: brief.width,
+                height: brief.height,
                 cloud_fraction: cloud.is_valid(i).then(|| cloud.value(i)),
                 cloud_confidence: confidence.filter(|c| c.is_valid(i)).map(|c| c.value(i)),
                 gap_fraction: gap.is_valid(i).then(|| gap.value(i)),
                 gap_mask: masks.filter(|m| m.is_valid(i)).map(|m| m.value(i).to_vec()),
-                parent: parent.and_then(|parent| string(parent, i)),
+                parent: owned(parent.and_then(|parent| said(parent, i))),
                 children: children.map(|list| texts(list, i)).unwrap_or_default(),
-                class: string(class, i),
+                class: owned(said(class, i)),
             })
         })
         .collect()
+}
+
+/// Reads tiles in row order, one batch in memory, without a copy of their texts; until it is told to stop.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_briefly(path: &Path, mut each: impl FnMut(Brief<'_>) -> bool) -> Result<()> {
+    for batch in table::read_columns(path, &BRIEF)? {
+        let batch = batch?;
+        let goes_on = table::sound(path, || {
+            let known = Known::of(path, &batch)?;
+            for row in 0..batch.num_rows() {
+                if !each(known.row(path, row)?) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        });
+        if !goes_on? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The columns of a [`Brief`].
+const BRIEF: [&str; 19] = [
+    "tile_id",
+    "variant",
+    "content_id",
+    "shard",
+    "offset",
+    "length",
+    "path",
+    "scene",
+    "x",
+    "y",
+    "layer",
+    "time",
+    "resolution",
+    "west",
+    "south",
+    "east",
+    "north",
+    "width",
+    "height",
+];
+
+/// The columns of a batch that say which tile it is, and where.
+struct Known<'a> {
+    tile_id: &'a StringArray,
+    /// These two are not in `rows.arrow`.
+    variant: Option<&'a StringArray>,
+    content_id: Option<&'a StringArray>,
+    path: &'a StringArray,
+    record: [&'a UInt32Array; 2],
+    offset: &'a UInt64Array,
+    window: [&'a UInt32Array; 3],
+    layer: &'a StringArray,
+    time: &'a StringArray,
+    resolution: &'a StringArray,
+    edges: [&'a Float64Array; 4],
+    size: [&'a UInt32Array; 2],
+}
+
+impl<'a> Known<'a> {
+    fn of(path: &Path, batch: &'a RecordBatch) -> Result<Self> {
+        let text = |name| table::column::<StringArray>(path, batch, name);
+        let integer = |name| table::column::<UInt32Array>(path, batch, name);
+        let degrees = |name| table::column::<Float64Array>(path, batch, name);
+        Ok(Self {
+            tile_id: text("tile_id")?,
+            variant: optional(path, batch, "variant")?,
+            content_id: optional(path, batch, "content_id")?,
+            path: text("path")?,
+            record: [integer("shard")?, integer("length")?],
+            offset: table::column(path, batch, "offset")?,
+            window: [integer("scene")?, integer("x")?, integer("y")?],
+            layer: text("layer")?,
+            time: text("time")?,
+            resolution: text("resolution")?,
+            edges: [degrees("west")?, degrees("south")?, degrees("east")?, degrees("north")?],
+            size: [integer("width")?, integer("height")?],
+        })
+    }
+
+    fn row(&self, path: &Path, i: usize) -> Result<Brief<'a>> {
+        let [width, height] = self.size.map(|size| size.value(i));
+        let ([shard, length], [scene, x, y]) = (self.record, self.window);
+        let location = if let Some(path) = said(self.path, i) {
+            Location::File(path.into())
+        } else if shard.is_valid(i) {
+            let (shard, length) = (shard.value(i), length.value(i));
+            Location::Record { shard, offset: self.offset.value(i), length }
+        } else if scene.is_valid(i) {
+            let (scene, x, y) = (scene.value(i), x.value(i), y.value(i));
+            Location::Window { scene, x, y, width, height }
+        } else {
+            return Err(crate::Error::damaged(path, "a place for every tile", "none"));
+        };
+        let [west, south, east, north] = self.edges.map(|edge| edge.value(i));
+        Ok(Brief {
+            tile_id: self.tile_id.value(i),
+            variant: self.variant.map(|v| v.value(i)).unwrap_or_default(),
+            content_id: self.content_id.map(|c| c.value(i)).unwrap_or_default(),
+            location,
+            layer: said(self.layer, i),
+            time: said(self.time, i),
+            resolution: said(self.resolution, i),
+            bbox: self.edges[0].is_valid(i).then_some(BBox { west, south, east, north }),
+            width,
+            height,
+        })
+    }
+}
+
+/// A column that some versions do not have.
+fn optional<'a, A: Array + 'static>(
+    path: &Path,
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<Option<&'a A>> {
+    batch.column_by_name(name).map(|_| table::column(path, batch, name)).transpose()
+}
+
+fn said(array: &StringArray, row: usize) -> Option<&str> {
+    array.is_valid(row).then(|| array.value(row))
 }
 
 /// The texts of a row of a list column.
@@ -335,6 +417,13 @@ mod tests {
         let back: Vec<Tile> = read(&path).unwrap().collect::<Result<_>>().unwrap();
         assert_eq!(back, tiles);
         assert_eq!(read_at(&path, &[0, 2]).unwrap(), [tiles[0].clone(), tiles[2].clone()]);
+        let mut briefs = Vec::new();
+        read_briefly(&path, |brief| {
+            briefs.push(brief == Brief::from(&tiles[briefs.len()]));
+            briefs.len() < 2
+        })
+        .unwrap();
+        assert_eq!(briefs, [true, true], "until told to stop");
         assert!(read_at(&path, &[3]).is_err());
     }
 }

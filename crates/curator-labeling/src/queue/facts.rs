@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use curator_core::tile::Brief;
 use curator_core::tileset::Place;
 use curator_core::{BBox, Tile};
 
@@ -15,14 +16,14 @@ pub(super) struct Facts {
 }
 
 /// Texts that many tiles share.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Texts {
     all: Vec<String>,
     numbers: HashMap<String, u32>,
 }
 
 impl Texts {
-    fn number(&mut self, text: Option<&str>) -> u32 {
+    pub(super) fn number(&mut self, text: Option<&str>) -> u32 {
         let Some(text) = text else { return u32::MAX };
         if let Some(&number) = self.numbers.get(text) {
             return number;
@@ -33,24 +34,32 @@ impl Texts {
         number
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Those from a number on.
+    pub(super) fn since(&self, number: usize) -> Vec<String> {
+        self.all.get(number..).unwrap_or_default().to_vec()
+    }
+
     pub(super) fn get(&self, number: u32) -> Option<&String> {
         self.all.get(number as usize)
     }
 }
 
 impl Facts {
-    pub(super) fn of(tile: Tile, texts: &mut Texts) -> Self {
-        let numbers =
-            [&tile.layer, &tile.time, &tile.resolution].map(|text| texts.number(text.as_deref()));
+    pub(super) fn of(tile: Brief<'_>, texts: &mut Texts) -> Self {
+        let numbers = [tile.layer, tile.time, tile.resolution].map(|text| texts.number(text));
         let [layer, time, resolution] = numbers;
         let bbox = tile.bbox.map_or([f64::NAN; 4], |b| [b.west, b.south, b.east, b.north]);
         let mut content = [0; 32];
-        for (i, byte) in content.iter_mut().enumerate() {
-            let digits = tile.content_id.get(2 * i..2 * i + 2);
-            *byte = digits.and_then(|d| u8::from_str_radix(d, 16).ok()).unwrap_or(0);
+        let nibble = |digit: u8| char::from(digit).to_digit(16).unwrap_or(0) as u8;
+        for (byte, digits) in content.iter_mut().zip(tile.content_id.as_bytes().chunks_exact(2)) {
+            *byte = nibble(digits[0]) << 4 | nibble(digits[1]);
         }
         Self {
-            texts: [layer, time, resolution, texts.number(Some(&tile.variant))],
+            texts: [layer, time, resolution, texts.number(Some(tile.variant))],
             bbox,
             size: [tile.width, tile.height],
             content,

@@ -3,16 +3,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use curator_core::tileset::SourceKind;
-use curator_core::{Error as CoreError, Tile, TileSource, manifest};
+use curator_core::{Error as CoreError, TileSource, manifest};
 
 use super::Queue;
 use super::facts::{Facts, Texts};
-use crate::Result;
+use super::pictures::Found;
 use crate::order::Order;
+use crate::{Error, Result};
 
 /// How often files are looked at that tell of a change.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -21,6 +23,8 @@ const PAUSE: u32 = 10;
 /// Pictures that are taken up together: a few at first, so that there is something to show.
 const FIRST: usize = 64;
 const TOGETHER: usize = 4096;
+/// Room is made for no more tiles than that before they were seen.
+const MOST_SAID: usize = 1 << 23;
 
 /// When it was looked, and what was found.
 #[derive(Debug)]
@@ -80,33 +84,66 @@ impl Queue {
     /// Takes up what is not known yet, bit by bit; whether there was any.
     fn add(&self, source: &Arc<TileSource>) -> Result<bool> {
         let is_folder = source.kind() == SourceKind::Folder;
-        self.change().source = Some(source.clone());
-        let mut found = Vec::with_capacity(FIRST);
-        let mut limit = FIRST;
-        let mut added = false;
-        let mut take = |found: &mut Vec<Tile>| {
+        {
             let mut pictures = self.change();
-            for tile in found.drain(..) {
-                added |= pictures.add(tile, is_folder);
+            pictures.source = Some(source.clone());
+            if let Some(rows) = source.said_rows() {
+                pictures.reserve(usize::try_from(rows).unwrap_or(MOST_SAID).min(MOST_SAID));
             }
-        };
-        for tile in source.rows() {
+        }
+        // Read by a thread of its own: what was read is taken up meanwhile.
+        let added = std::thread::scope(|scope| {
+            let (send, found) = mpsc::sync_channel(2);
+            let texts = {
+                let pictures = self.pictures();
+                pictures.has_facts(is_folder).then(|| pictures.texts.clone())
+            };
+            scope.spawn(move || self.read(source, texts, &send));
+            let mut added = false;
+            for found in found {
+                added |= self.change().take_up(found?);
+            }
+            Ok::<bool, Error>(added)
+        })?;
+        self.change().names.shrink();
+        Ok(added)
+    }
+
+    /// Sends what there is, some tiles at a time, until nobody wants more; with texts, what is known of them.
+    fn read(&self, source: &TileSource, texts: Option<Texts>, to: &SyncSender<Result<Found>>) {
+        let is_folder = source.kind() == SourceKind::Folder;
+        let mut texts = texts;
+        let mut known = texts.as_ref().map_or(0, Texts::len);
+        let (mut found, mut limit, mut failed) = (Found::default(), FIRST, false);
+        source.briefly(|tile| {
             match tile {
-                Ok(tile) => found.push(tile),
+                Ok(tile) => {
+                    found.ids.push(tile.tile_id.into());
+                    found.facts.extend(texts.as_mut().map(|texts| Facts::of(tile, texts)));
+                }
                 // Removed while it was looked at.
                 Err(CoreError::Missing { path }) if is_folder && path != self.path => {
                     tracing::warn!("`{}` is not there any more", path.display());
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    failed = true;
+                    let _ = to.send(Err(error.into()));
+                    return false;
+                }
             }
-            if found.len() >= limit {
-                take(&mut found);
-                limit = TOGETHER;
+            if found.ids.len() < limit {
+                return true;
             }
+            limit = TOGETHER;
+            found.texts = texts.as_ref().map(|texts| texts.since(known)).unwrap_or_default();
+            known += found.texts.len();
+            to.send(Ok(std::mem::take(&mut found))).is_ok()
+        });
+        if failed {
+            return;
         }
-        take(&mut found);
-        self.change().names.shrink();
-        Ok(added)
+        found.texts = texts.as_ref().map(|texts| texts.since(known)).unwrap_or_default();
+        let _ = to.send(Ok(found));
     }
 
     /// Takes up another state of tiles that are known: rows keep their numbers, places are those of now, what
@@ -120,7 +157,7 @@ impl Queue {
         for tile in source.rows() {
             let tile = tile?;
             match self.pictures().names.find(&tile.tile_id) {
-                Some(row) => facts[row as usize] = Some(Facts::of(tile, &mut texts)),
+                Some(row) => facts[row as usize] = Some(Facts::of((&tile).into(), &mut texts)),
                 None => more.push(tile),
             }
         }

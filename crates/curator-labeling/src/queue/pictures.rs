@@ -27,6 +27,16 @@ pub(super) struct Pictures {
     places: Option<(usize, u64, Arc<Places>)>,
 }
 
+/// Tiles that were read one after the other.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) ids: Vec<String>,
+    /// One a tile, where there is something to know.
+    pub(super) facts: Vec<Facts>,
+    /// Texts that no tile before had, in the order of their numbers.
+    pub(super) texts: Vec<String>,
+}
+
 /// The order in which rows are asked.
 #[derive(Default)]
 pub(super) enum Sequence {
@@ -73,11 +83,36 @@ impl Pictures {
         self.version += 1;
     }
 
+    /// Makes room for so many tiles with what is known of them.
+    pub(super) fn reserve(&mut self, many: usize) {
+        self.names.reserve(many);
+        self.facts.reserve_exact(many);
+    }
+
+    /// Adds what was read behind all others, as far as it is new; whether any of it is.
+    pub(super) fn take_up(&mut self, found: Found) -> bool {
+        let Found { ids, facts, texts } = found;
+        texts.iter().for_each(|text| _ = self.texts.number(Some(text)));
+        let mut facts = facts.into_iter();
+        let mut any = false;
+        for id in &ids {
+            let (new, facts) = (self.names.add(id).1, facts.next());
+            any |= new;
+            self.facts.extend(facts.filter(|_| new).map(Some));
+        }
+        any
+    }
+
+    /// Whether there is something to know of its tiles other than their ids.
+    pub(super) fn has_facts(&self, is_folder: bool) -> bool {
+        !(is_folder && self.facts.is_empty())
+    }
+
     /// Adds a tile behind all others, when it is new; whether it is.
     pub(super) fn add(&mut self, tile: Tile, is_folder: bool) -> bool {
         let new = self.names.add(&tile.tile_id).1;
-        if new && !(is_folder && self.facts.is_empty()) {
-            self.facts.push(Some(Facts::of(tile, &mut self.texts)));
+        if new && self.has_facts(is_folder) {
+            self.facts.push(Some(Facts::of((&tile).into(), &mut self.texts)));
         }
         new
     }

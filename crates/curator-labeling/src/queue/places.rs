@@ -78,7 +78,7 @@ mod tests {
             let time = Some(format!("2020-01-0{day}"));
             let tile =
                 Tile { bbox: Some(bbox), time, ..Tile::of_file(format!("{day}/{x}_{y}"), None) };
-            facts.push(Some(Facts::of(tile, &mut texts)));
+            facts.push(Some(Facts::of((&tile).into(), &mut texts)));
         }
         facts.push(None);
         let places = Places::of(&facts);

@@ -70,6 +70,7 @@ fn tile_of(i: usize, across: usize, places: &[Location]) -> Tile {
         time: Some(time),
         resolution: Some("250m".into()),
         variant: "as served".into(),
+        content_id: digest::of_bytes(id.as_bytes()),
         bbox: Some(BBox { west, south: north - SPAN, east: west + SPAN, north }),
         width: 256,
         height: 256,

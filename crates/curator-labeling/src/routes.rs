@@ -193,6 +193,13 @@ async fn finish(State(session): Here, Extension(visitor): Extension<Visitor>) ->
 }
 
 async fn overview(State(session): Here, Extension(visitor): Extension<Visitor>) -> Reply {
+    // Who labels is to judge without knowing what others said.
+    if visitor.role == Role::Labeller {
+        let mut refusal =
+            Problem::new(StatusCode::FORBIDDEN, "a labeller's link does not show this");
+        refusal.hint = Some("ask for a link for a viewer".into());
+        return Err(refusal);
+    }
     visitor.must_be(Role::Viewer)?;
     blocking(move || Ok(Json(session.overview(MAX_CASES)).into_response())).await
 }

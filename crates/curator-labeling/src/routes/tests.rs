@@ -185,6 +185,8 @@ async fn blind_double_labelling_finds_disagreement_and_the_owner_settles_it() {
     assert_eq!((&seen["disputed"], &seen["tally"]["negative"]), (&json!([]), &json!(1)));
     let ann = Browser::new(&session, "ann", Role::Labeller);
     assert_eq!(ann.post("/api/settle", settlement).await.0, StatusCode::FORBIDDEN);
+    let (status, seen) = ann.call("GET", "/api/overview", "").await;
+    assert_eq!((status, &seen["people"]), (StatusCode::FORBIDDEN, &json!(null)), "it is blind");
     drop(session);
 }
 

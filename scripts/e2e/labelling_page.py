@@ -262,7 +262,14 @@ def classes(place: pathlib.Path) -> None:
     browser = Browser(1000, 900)
     try:
         browser.open(server.link)
+        browser.wait("document.getElementById('hello')?.open", "the question for a name")
+        told = browser.run("return document.getElementById('hello-how').textContent")
+        assert "number key" in told and "yes" not in told, told
         enter(browser, "Ann")
+        browser.press("?")
+        told = browser.run("return [...document.querySelectorAll('#help dd')].filter((d) => !d.hidden).map((d) => d.textContent)")
+        assert told[:2] == ["beach, river", "none of these"], told
+        browser.press("escape")
         browser.press("1")
         browser.press("2")
         browser.press("9")  # there is no such class

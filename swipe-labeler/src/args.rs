@@ -106,9 +106,9 @@ struct ServeArgs {
     /// Where the labels are kept
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// What is asked
-    #[arg(long, default_value = "Is it there?")]
-    question: String,
+    /// What is asked [default: Is it there?, and with classes What is it?]
+    #[arg(long)]
+    question: Option<String>,
     /// Classes to choose from with number keys, instead of yes and no
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     classes: Vec<String>,
@@ -142,9 +142,11 @@ impl ServeArgs {
             (_, _, "random") => Order::Random(self.seed),
             _ => Order::Name,
         };
+        let usual = if self.classes.is_empty() { "Is it there?" } else { "What is it?" };
+        let question = self.question.unwrap_or_else(|| usual.into());
         let settings = Settings {
             classes: self.classes.iter().map(|class| class.trim().to_string()).collect(),
-            ..self.together.settings(self.question)
+            ..self.together.settings(question)
         };
         let web = self.web.options(Some(self.output.clone()));
         let (tiles, output, reference) = (self.tiles, self.output, self.reference);

@@ -13,9 +13,11 @@ export function make(tag, properties = {}, ...children) {
 }
 
 // Work for after the next frame: what a key press shows comes first. Pages that are not seen have no frames.
+let works = [];
 export function afterPaint(work) {
+  if (works.push(work) > 1) return;
   let done = false;
-  const once = () => { if (!done) { done = true; work(); } };
+  const once = () => { if (!done) { done = true; const all = works; works = []; for (const each of all) queueMicrotask(each); } };
   requestAnimationFrame(() => setTimeout(once));
   setTimeout(once, 120);
 }

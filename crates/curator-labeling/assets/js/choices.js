@@ -3,11 +3,28 @@ import { $, make } from './bus.js';
 
 export const choices = { classes: [] };
 
-export const labelFor = (direction) => ({ right: 'yes', left: choices.classes.length ? 'none' : 'no', down: 'unsure', up: 'flag' }[direction]);
+// What going in a direction says. With several classes right says nothing yet.
+const right = () => ['yes', choices.classes[0], 'tap a class'][Math.min(2, choices.classes.length)];
+const left = () => (choices.classes.length ? 'none' : 'no');
+export const labelFor = (direction) => ({ right: right(), left: left(), down: 'unsure', up: 'flag' }[direction]);
+
+// The same in the greeting and the help, which are there before anything can be said.
+export function explain(classes) {
+  choices.classes = classes;
+  const [several, last] = [classes.length > 1, Math.min(9, classes.length)];
+  $('hello-how').textContent = several
+    ? `Choose a class by its button${last < classes.length ? '' : ' or number key'}. Left is none of these, down is unsure: swipe, press the arrow keys, or use the buttons.`
+    : `Right is ${right()}, left is ${left()}, down is unsure: swipe, press the arrow keys, or use the buttons.`;
+  for (const part of document.querySelectorAll('.help-right')) part.hidden = several;
+  for (const part of document.querySelectorAll('.help-class')) part.hidden = !several;
+  $('help-says-right').textContent = right();
+  $('help-says-left').textContent = classes.length ? 'none of these' : 'no';
+  $('help-last').textContent = last;
+  $('help-classes').textContent = classes.slice(0, 9).join(', ');
+}
 
 // The buttons under the picture.
 export function buttons(classes, answer) {
-  choices.classes = classes;
   const nav = $('buttons');
   const button = (label, text, kind, keys, hint, className = '') => make('button', {
     type: 'button', className: kind, title: `${text} (${keys})`, onclick: () => answer(label, className),
@@ -22,6 +39,7 @@ export function buttons(classes, answer) {
   }
   nav.replaceChildren(
     ...classes.map((name, i) => button('positive', name, 'yes', i < 9 ? String(i + 1) : 'tap', i < 9 ? String(i + 1) : '', name)),
+    make('i', { className: 'break', ariaHidden: 'true' }),
     button('negative', 'None of these', 'no', 'left, x', '←'),
     button('unsure', 'Unsure', 'unsure', 'down, space', '↓'));
 }

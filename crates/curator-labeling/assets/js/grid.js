@@ -14,14 +14,17 @@ let patience = 0; // Until then a page waits to be full.
 export const open = () => on_;
 const columns = () => getComputedStyle($('grid')).gridTemplateColumns.split(' ').length;
 
-// As many as fit without scrolling.
+// As many as fit without scrolling: in so many columns that the rows leave little of the height.
 function room() {
   const box = $('grid').getBoundingClientRect();
-  const side = box.width < 600 ? 108 : 148;
-  const across = Math.max(2, Math.floor((box.width + 8) / (side + 8)));
-  const down = Math.max(2, Math.floor((box.height + 8) / ((box.width + 8) / across)));
+  const side = (box.width < 600 ? 108 : 148) + 8;
+  const few = Math.max(2, Math.floor((box.width + 8) / side));
+  const rows = (across) => (box.height + 8) / ((box.width + 8) / across);
+  const filled = (across) => Math.floor(rows(across)) / rows(across);
+  const more = (box.width + 8) / (few + 1) > 0.9 * side && filled(few + 1) > filled(few);
+  const across = more ? few + 1 : few;
   $('grid').style.setProperty('--across', across);
-  return Math.min(60, across * down);
+  return Math.min(60, across * Math.max(2, Math.floor(rows(across))));
 }
 
 const options = () => [

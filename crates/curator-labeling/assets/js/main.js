@@ -3,7 +3,7 @@ import { me, post } from './net.js';
 import { send, flush } from './outbox.js';
 import { hand, refill } from './hand.js';
 import { judge, undo } from './answers.js';
-import { choices, buttons } from './choices.js';
+import { choices, buttons, explain } from './choices.js';
 import { keys } from './keys.js';
 import { $, on, say, make, dialogOpen, afterPaint } from './bus.js';
 import * as stage from './stage.js';
@@ -109,8 +109,8 @@ async function start() {
   if (!session) { document.body.classList.remove('starting'); return void setTimeout(start, 2000); }
   $('question').textContent = session.question;
   document.title = session.question;
+  explain(session.classes);
   buttons(session.classes, answer);
-  for (const key of document.querySelectorAll('.class-key')) key.hidden = !session.classes.length;
   if (session.has_reference) {
     for (const image of [$('reference-image'), $('reference-full')]) image.src = '/api/reference';
     $('reference-button').hidden = false;
@@ -121,7 +121,8 @@ async function start() {
   refill();
 }
 
-function ask() {
+function ask(session) {
+  if (session) explain(session.classes);
   $('hello').showModal();
   $('hello').addEventListener('cancel', (event) => event.preventDefault());
   $('hello').addEventListener('close', () => { me.who = $('name').value.trim() || 'somebody'; $('you').textContent = me.who; start(); });
@@ -129,5 +130,5 @@ function ask() {
 
 wire();
 $('you').textContent = me.who;
-if (me.who) start(); else progress.refresh().then((session) => session?.role === 'viewer' ? location.replace('/owner') : ask());
+if (me.who) start(); else progress.refresh().then((session) => session?.role === 'viewer' ? location.replace('/owner') : ask(session));
 if ('serviceWorker' in navigator && isSecureContext) navigator.serviceWorker.register('/worker.js').catch(() => {});

@@ -2,6 +2,7 @@
 import { get, me } from './net.js';
 import { pending, failure } from './outbox.js';
 import { hand } from './hand.js';
+import { choices } from './choices.js';
 import { $, on, make, afterPaint } from './bus.js';
 
 const state = { session: null, times: [], streak: 0, trouble: null };
@@ -28,6 +29,9 @@ function pace() {
   return state.times.length > 4 ? Math.round(state.times.length / Math.max(minutes, 1 / 6)) : 0;
 }
 
+// What a positive answer says.
+const said = () => ['yes', choices.classes[0], 'of a class'][Math.min(2, choices.classes.length)];
+
 let due = false;
 function paintSoon() {
   if (due) return;
@@ -48,7 +52,7 @@ function paint() {
   const { progress, role } = state.session;
   const { answered, positive, total, panel } = progress;
   const done = Math.max(answered, 0);
-  const parts = [total ? `${done.toLocaleString()} of ${total.toLocaleString()}` : `${done.toLocaleString()} answered`, `${positive.toLocaleString()} yes`];
+  const parts = [total ? `${done.toLocaleString()} of ${total.toLocaleString()}` : `${done.toLocaleString()} answered`, `${positive.toLocaleString()} ${said()}`];
   const speed = pace();
   if (speed) parts.push(`${speed} a minute`);
   if (state.streak >= 10) parts.push(`${state.streak} in a row`);

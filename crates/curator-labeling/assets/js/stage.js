@@ -4,7 +4,7 @@ import { judge, startClock } from './answers.js';
 import { $, on, emit, make, afterPaint } from './bus.js';
 import * as zoom from './zoom.js';
 import { swipe, reading } from './swipe.js';
-import { labelFor } from './choices.js';
+import { choices, labelFor } from './choices.js';
 
 const SHOWN = 3;
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
@@ -22,9 +22,11 @@ function article(card) {
   if (known) return known;
   const element = make('article', { className: 'card' });
   element.append(card.image);
-  const stamps = [['right', 'yes'], ['left', 'no'], ['down', 'unsure'], ['up', 'flag']];
+  const stamps = [['right', choices.classes.length > 1 ? 'tap' : 'yes'], ['left', 'no'], ['down', 'unsure'], ['up', 'flag']];
   for (const [direction, kind] of stamps) {
-    element.append(make('b', { className: `stamp ${kind}`, ariaHidden: 'true', textContent: labelFor(direction) }));
+    const stamp = make('b', { className: `stamp ${kind}`, ariaHidden: 'true', textContent: labelFor(direction) });
+    stamp.dataset.direction = direction;
+    element.append(stamp);
   }
   if (card.broken) broken(card, element);
   cards.set(card.tile, element);
@@ -38,6 +40,7 @@ function broken(card, element = cards.get(card.tile)) {
     make('b', { textContent: 'This picture cannot be shown' }),
     make('p', { className: 'quiet', textContent: card.tile }),
     make('button', { type: 'button', className: 'skip', textContent: 'Skip it', onclick: () => judge('skip') })));
+  element.inert = card !== hand[0];
   if (card === hand[0]) emit('shown', card);
 }
 
@@ -61,11 +64,12 @@ function place(visible) {
     load(card);
     const element = article(card);
     if (element.firstElementChild !== card.image && element.firstElementChild.tagName === 'IMG') element.firstElementChild.replaceWith(card.image);
-    if (!element.isConnected) stage.prepend(element);
+    // Under the card before it: the order of the elements is that of the pile.
+    const upper = depth ? cards.get(visible[depth - 1].tile) : $('wait');
+    if (!(upper.compareDocumentPosition(element) & Node.DOCUMENT_POSITION_PRECEDING) || !element.isConnected) upper.before(element);
     element.style.setProperty('--depth', depth);
-    element.style.zIndex = SHOWN - depth;
     element.classList.toggle('top', depth === 0);
-    element.inert = depth > 0;
+    if (card.broken) element.inert = depth > 0; // nothing else on a card can be reached
     element.ariaHidden = depth > 0 ? 'true' : null;
     element.classList.toggle('flagged', Boolean(card.flag));
     if (depth === 0 && element !== onTop) {
@@ -90,20 +94,21 @@ function leave(card, direction) {
   const aim = { right: [far, dy * 2 + 40], left: [-far, dy * 2 + 40], down: [dx * 2, far], up: [dx * 2, -far] }[direction] || [0, far];
   const quick = Math.hypot(...speed);
   element.classList.replace('top', 'gone');
-  element.style.zIndex = 9;
-  const from = element.style.transform || 'none';
+  // By key or button it is on its way already, so that the very first frame shows the next picture.
+  const begun = { right: 'translate(24%, 2%) rotate(4deg)', left: 'translate(-24%, 2%) rotate(-4deg)', down: 'translate(0, 24%)' }[direction];
+  const from = element.style.transform || begun;
   const to = `translate(${aim[0]}px, ${aim[1]}px) rotate(${Math.sign(aim[0]) * 16}deg)`;
-  const duration = calm.matches ? 1 : Math.round(Math.min(320, Math.max(140, far / Math.max(quick, 3.2))));
+  // And soon gone: an answer that comes while something moves waits for the frame that is being drawn.
+  const duration = calm.matches ? 1 : Math.round(quick ? Math.min(320, Math.max(140, far / Math.max(quick, 3.2))) : 140);
   // Of these two the compositor takes care: no layout, and nothing is painted anew.
-  const going = element.animate({ transform: [from, to], opacity: [1, 1, 0] }, { duration, easing: 'cubic-bezier(.3, .1, .6, 1)', fill: 'forwards' });
+  const going = element.animate({ transform: [from, to], opacity: [quick ? 1 : 0.8, 0.8, 0] }, { duration, easing: 'cubic-bezier(.3, .1, .6, 1)', fill: 'forwards' });
   going.onfinish = going.oncancel = () => element.remove();
 }
 
 function stamps(element, dx, dy) {
   const { name, strength } = reading(dx, dy);
-  const kinds = { right: 'yes', left: 'no', down: 'unsure', up: 'flag' };
-  for (const [direction, kind] of Object.entries(kinds)) {
-    element.querySelector(`.stamp.${kind}`).style.opacity = direction === name ? Math.min(1, strength) : 0;
+  for (const stamp of element.querySelectorAll('.stamp')) {
+    stamp.style.opacity = stamp.dataset.direction === name ? Math.min(1, strength) : 0;
   }
 }
 
@@ -112,6 +117,7 @@ export function start(act) {
     const element = top();
     if (!element) return;
     element.classList.toggle('held', turn !== 0);
+    element.classList.toggle('sprung', turn === 0);
     element.style.transform = turn ? `translate(${dx}px, ${dy}px) rotate(${turn * dx / 20}deg)` : '';
     stamps(element, dx, dy);
   };

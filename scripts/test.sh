@@ -24,6 +24,7 @@ python3 scripts/oracles/tfrecord.py || [ $? = 77 ]
 python3 scripts/oracles/model_export.py || [ $? = 77 ]
 .deps/clients/bin/python -W ignore scripts/e2e/products.py || [ $? = 77 ]
 python3 scripts/e2e/packed_scenes.py || [ $? = 77 ]
+python3 scripts/e2e/composite.py || [ $? = 77 ]
 echo "small demo, pipeline and page: $((SECONDS - begun)) s"
 
 begun=$SECONDS

@@ -6,12 +6,16 @@ use curator_core::Manifest;
 
 use crate::{Error, Result};
 
+/// Folders of an output that pictures are written into.
+const WRITTEN: [&str; 2] = ["records", "pictures"];
+
 /// Refuses an output that is the input, or that lies in a plain folder of images that is the input: what
-/// is written would be read as an image by the next run.
+/// is written would be read as an image by the next run. Refuses as well what would be written around the input.
 pub(crate) fn check(input: &Path, output: &Path) -> Result<()> {
     let (from, to) = (real(input), real(output));
     let among = to.starts_with(&from) && input.is_dir() && !Manifest::exists(input);
-    if from == to || among {
+    let around = WRITTEN.iter().any(|folder| from.starts_with(to.join(folder)));
+    if from == to || among || around {
         return Err(Error::SamePlace { input: input.into(), output: output.into() });
     }
     Ok(())
@@ -43,6 +47,10 @@ mod tests {
         for bad in [folder.clone(), folder.join("../photos"), folder.join("new/tiles")] {
             assert!(matches!(check(&folder, &bad), Err(Error::SamePlace { .. })), "{bad:?}");
         }
+        let inside = folder.join("pictures/sea");
+        std::fs::create_dir_all(&inside).unwrap();
+        assert!(matches!(check(&inside, &folder), Err(Error::SamePlace { .. })));
+        check(&inside, dir.path()).unwrap();
         for good in [dir.path().join("photos-2"), dir.path().join("new/tiles")] {
             check(&folder, &good).unwrap();
         }

@@ -8,8 +8,9 @@ use std::sync::OnceLock;
 
 /// Darkest band at which a grey pixel is as likely cloud as not.
 const BRIGHT: f32 = 135.0;
-/// How much brighter a pixel must be for each count by which its bands differ: sand is bright and coloured.
-const COLOUR: f32 = 0.9;
+/// By how many tenths of a count a pixel must be brighter for each count by which its bands differ: sand is bright
+/// and coloured.
+const COLOUR: i16 = 9;
 /// Counts over which doubt turns to certainty.
 const SOFT: f32 = 14.0;
 /// Certainty of a single day at most, as share of the way from 0.5 to 0 or 1.
@@ -45,16 +46,33 @@ impl Cloudiness {
     }
 }
 
+/// How light a colour is, less its colourfulness, in tenths of a count: all that a single day tells.
+fn lightness(pixel: [u8; 3]) -> i16 {
+    let low = i16::from(pixel[0].min(pixel[1]).min(pixel[2]));
+    let high = i16::from(pixel[0].max(pixel[1]).max(pixel[2]));
+    (10 + COLOUR) * low - COLOUR * high
+}
+
+/// The least lightness, and how many there are.
+const DARKEST: i16 = -COLOUR * 255;
+const LIGHTNESSES: usize = (10 + COLOUR) as usize * 255 + 1;
+
 /// Whether a colour is that of a cloud: 0 to 1, bright and without much colour.
 pub(crate) fn whiteness(pixel: [u8; 3]) -> f32 {
-    let low = f32::from(pixel[0].min(pixel[1]).min(pixel[2]));
-    let high = f32::from(pixel[0].max(pixel[1]).max(pixel[2]));
-    logistic((low - BRIGHT - COLOUR * (high - low)) / SOFT)
+    whiteness_of(lightness(pixel))
+}
+
+fn whiteness_of(lightness: i16) -> f32 {
+    logistic((f32::from(lightness) / 10.0 - BRIGHT) / SOFT)
 }
 
 /// Probability of cloud of a pixel of a single day; `snow` where snow may lie.
 pub(crate) fn probability(pixel: [u8; 3], snow: bool) -> f32 {
-    let white = whiteness(pixel);
+    probability_of(lightness(pixel), snow)
+}
+
+fn probability_of(lightness: i16, snow: bool) -> f32 {
+    let white = whiteness_of(lightness);
     // That a dark pixel is no cloud is certain whether there is snow or not.
     let certain = if snow && white > 0.5 { CERTAIN_BESIDE_SNOW } else { CERTAIN };
     let certain = if white < 0.5 { certain.max(1.0 - white) } else { certain };
@@ -63,40 +81,37 @@ pub(crate) fn probability(pixel: [u8; 3], snow: bool) -> f32 {
 
 /// Clouds of a picture of a single day, outside its gaps.
 pub(crate) fn single_day(samples: &[u8], gap: &[bool], snow: bool) -> Cloudiness {
-    // A probability depends on the darkest and the brightest band alone: pixels are counted by them, and the
-    // exponential is taken once for all of a kind.
-    let mut counts = vec![0_u32; 1 << 16];
+    // Pixels are counted by lightness, and the exponential is taken once for all of a kind.
+    let mut counts = vec![0_u32; LIGHTNESSES];
     for (pixel, gap) in samples.as_chunks::<3>().0.iter().zip(gap) {
-        let low = pixel[0].min(pixel[1]).min(pixel[2]);
-        let high = pixel[0].max(pixel[1]).max(pixel[2]);
-        counts[usize::from(low) << 8 | usize::from(high)] += u32::from(!gap);
+        counts[(lightness(*pixel) - DARKEST) as usize] += u32::from(!gap);
     }
-    let kinds = counts.iter().enumerate().filter(|(_, count)| **count > 0);
-    Cloudiness::of_counted(kinds.map(|(kind, &count)| {
-        let (low, high) = ((kind >> 8) as u8, kind as u8);
-        (probability([low, high, high], snow), count)
-    }))
+    let kinds = (DARKEST..).zip(&counts).filter(|(_, count)| **count > 0);
+    Cloudiness::of_counted(kinds.map(|(kind, &count)| (probability_of(kind, snow), count)))
 }
 
 /// What each pixel tells about clouds of a single day where no snow lies, in a byte: the highest bit says cloud,
-/// the others how sure that is, in steps of 1/127.
-pub(crate) fn codes(samples: &[u8]) -> Vec<u8> {
-    static TABLE: OnceLock<Vec<u8>> = OnceLock::new();
+/// the others how sure that is, in steps of 1/127. `kinds` is room to work in.
+pub(crate) fn code(samples: &[u8], kinds: &mut Vec<u16>, codes: &mut [u8]) {
+    /// As many as indexes of 13 bits can name, so that none needs a check.
+    static TABLE: OnceLock<Box<[u8; 1 << 13]>> = OnceLock::new();
     let table = TABLE.get_or_init(|| {
-        let code = |kind: usize| {
-            let (low, high) = ((kind >> 8) as u8, kind as u8);
-            let probability = probability([low, high, high], false);
+        let mut table = Box::new([0; 1 << 13]);
+        for (code, lightness) in table.iter_mut().take(LIGHTNESSES).zip(DARKEST..) {
+            let probability = probability_of(lightness, false);
             let sure = ((2.0 * probability - 1.0).abs() * STEPS).round() as u8;
-            if probability >= 0.5 { CLOUDY | sure } else { sure }
-        };
-        (0..1 << 16).map(code).collect()
+            *code = if probability >= 0.5 { CLOUDY | sure } else { sure };
+        }
+        table
     });
-    let code = |pixel: &[u8; 3]| {
-        let [low, high] =
-            [pixel[0].min(pixel[1]).min(pixel[2]), pixel[0].max(pixel[1]).max(pixel[2])];
-        table[usize::from(low) << 8 | usize::from(high)]
-    };
-    samples.as_chunks::<3>().0.iter().map(code).collect()
+    // In two passes, of which the first is done many pixels at a time.
+    kinds.resize(codes.len(), 0);
+    for (kind, pixel) in kinds.iter_mut().zip(samples.as_chunks::<3>().0) {
+        *kind = (lightness(*pixel) - DARKEST) as u16;
+    }
+    for (code, kind) in codes.iter_mut().zip(kinds) {
+        *code = table[usize::from(*kind & 0x1fff)];
+    }
 }
 
 /// The code of a pixel that tells nothing.
@@ -109,29 +124,18 @@ const STEPS: f32 = 127.0;
 /// Codes of many pixels, added up.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Tally {
-    cloudy: u32,
+    pub(crate) cloudy: u32,
     /// Steps of certainty of all, and of those that are cloudy.
-    sure: u32,
-    sure_of_cloud: u32,
+    pub(crate) sure: u32,
+    pub(crate) sure_of_cloud: u32,
+}
+
+/// What a code says: whether there is cloud (0 or 1), and the steps of certainty.
+pub(crate) fn decode(code: u8) -> (u16, u16) {
+    (u16::from(code >> 7), u16::from(code & !CLOUDY))
 }
 
 impl Tally {
-    pub(crate) fn add(&mut self, codes: &[u8]) {
-        for part in codes.chunks(256) {
-            // Parts of 256 stay below 2¹⁶, so that sums can be made of many at a time.
-            let (mut cloudy, mut sure, mut sure_of_cloud) = (0_u16, 0_u16, 0_u16);
-            for &code in part {
-                let (is_cloudy, steps) = (u16::from(code >> 7), u16::from(code & !CLOUDY));
-                cloudy += is_cloudy;
-                sure += steps;
-                sure_of_cloud += is_cloudy * steps;
-            }
-            self.cloudy += u32::from(cloudy);
-            self.sure += u32::from(sure);
-            self.sure_of_cloud += u32::from(sure_of_cloud);
-        }
-    }
-
     /// What they come to among the pixels that were seen; `snow` where snow may lie.
     pub(crate) fn finish(self, seen: u32, snow: bool) -> Cloudiness {
         if seen == 0 {
@@ -179,8 +183,13 @@ mod tests {
             (0..9000_u64).map(|i| curator_core::seed::mix(5, &[i / 3 % 400, i]) as u8).collect();
         for snow in [false, true] {
             let expected = single_day(&samples, &[false; 3000], snow);
-            let mut tally = Tally::default();
-            samples.chunks(3 * 700).for_each(|part| tally.add(&codes(part)));
+            let (mut tally, mut codes) = (Tally::default(), vec![0; 3000]);
+            code(&samples, &mut Vec::new(), &mut codes);
+            for (cloudy, sure) in codes.into_iter().map(decode) {
+                tally.cloudy += u32::from(cloudy);
+                tally.sure += u32::from(sure);
+                tally.sure_of_cloud += u32::from(cloudy * sure);
+            }
             let found = tally.finish(3000, snow);
             assert_eq!(found.fraction, expected.fraction);
             assert!(

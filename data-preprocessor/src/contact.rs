@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use curator_core::{Raster, Result, TileSet, atomic};
+use rayon::prelude::*;
 
 /// Side of a picture on the sheet, in pixels.
 const SIDE: u32 = 64;
@@ -18,11 +19,15 @@ pub(crate) fn write(tiles: &TileSet, path: &Path) -> Result<()> {
     let count = tiles.len().min(COLUMNS * ROWS);
     let rows = count.div_ceil(COLUMNS).max(1) as u32;
     let mut sheet = Raster::filled(SIDE * COLUMNS as u32, SIDE * rows, &[34; 3]);
-    for position in 0..count {
-        let location = tiles.location(position * tiles.len() / count);
-        let Ok(picture) = tiles.decode(&location).and_then(|image| image.resize(SIDE, SIDE)) else {
-            continue;
-        };
+    let pictures: Vec<Option<Raster>> = (0..count)
+        .into_par_iter()
+        .map(|position| {
+            let location = tiles.location(position * tiles.len() / count);
+            tiles.decode_for(&location, SIDE).ok()?.resize(SIDE, SIDE).ok()
+        })
+        .collect();
+    for (position, picture) in pictures.into_iter().enumerate() {
+        let Some(picture) = picture else { continue };
         let (x, y) = ((position % COLUMNS) * SIDE as usize, (position / COLUMNS) * SIDE as usize);
         let width = SIDE as usize * 3;
         for line in 0..SIDE as usize {

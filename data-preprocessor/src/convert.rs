@@ -11,7 +11,7 @@ use crate::dropped::Reason;
 use crate::ids::Ids;
 use crate::shard::{self, Counts, Shards, Store};
 use crate::tile::{self, Report, Start};
-use crate::{Error, Result};
+use crate::{Error, Result, apart};
 
 /// Pictures that are read at a time.
 const BLOCK: usize = 256;
@@ -40,6 +40,7 @@ pub fn run(
     context: &Context,
 ) -> Result<Report> {
     let set = TileSet::open(input)?;
+    apart::check(input, output)?;
     let recipe = serde_json::json!({ "convert": config });
     let mut made = match tile::start(output, recipe, vec![set.input()], force)? {
         Start::UpToDate(counts) => return Ok(Report::of(counts, output, true)),

@@ -15,6 +15,7 @@
 mod apart;
 pub mod args;
 mod cloud;
+mod cloud_masks;
 mod companion;
 pub mod composite;
 mod contact;
@@ -33,7 +34,6 @@ mod inpaint;
 mod intake;
 mod layout;
 mod nearest;
-mod regions;
 pub mod sample;
 mod shard;
 mod sight;
@@ -42,6 +42,7 @@ mod survey;
 #[cfg(test)]
 mod testing;
 pub mod tile;
+mod totals;
 mod windows;
 
 pub use error::{Error, Result};

@@ -1,22 +1,30 @@
 //! A plane with what became of its pixels, read from north to south, each native tile judged once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use curator_core::mosaic::{Native, Natives, Plane, Scene, Scenes};
+use curator_core::picture::Decoded;
 use curator_core::{Context, Raster};
 use rayon::prelude::*;
 
+use crate::gap::Signs;
 use crate::sight::{self, Sight, View};
-use crate::{Result, cloud, companion, gap};
+use crate::totals::{Census, Edges, Totals};
+use crate::{Result, companion, gap};
 
-/// A plane and its gaps. Memory: three bytes a pixel of the native rows that a row of windows needs and of
-/// one more above and below, and two bytes a pixel of the former.
+/// A plane and its gaps. Memory: three and a half bytes a pixel of the native rows that a row of windows needs and
+/// of one more above and below; of the former one byte a pixel where there are gaps, and 24 bytes for each cell that
+/// the windows' edges cut them into.
 pub(crate) struct Survey {
     plane: Plane,
     no_data: Option<Plane>,
-    /// Pixels that may be dark enough for a gap, of each native tile.
-    dark: BTreeMap<(u32, u32), usize>,
+    edges: Edges,
+    /// Native tiles in which the download found something black that is no gap, and those that were asked for it.
+    cleared: BTreeSet<(u32, u32)>,
+    suspected: BTreeSet<(u32, u32)>,
+    /// Signs of gaps of each native tile.
+    signs: BTreeMap<(u32, u32), Signs>,
     judged: BTreeMap<(u32, u32), Judged>,
 }
 
@@ -24,25 +32,17 @@ pub(crate) struct Survey {
 struct Judged {
     /// `None` where all were seen.
     sights: Option<Vec<Sight>>,
-    /// What each tells about clouds of this day, see [`cloud::codes`].
-    clouds: Vec<u8>,
-}
-
-/// What became of the pixels of a window, counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Census {
-    pub(crate) pixels: u32,
-    pub(crate) gap: u32,
-    pub(crate) night: u32,
-    pub(crate) clouds: cloud::Tally,
+    totals: Totals,
 }
 
 impl Survey {
-    pub(crate) fn open(scenes: &Scenes, scene: &Scene) -> Result<Self> {
+    /// Of a plane of which windows with some edges will be counted.
+    pub(crate) fn open(scenes: &Scenes, scene: &Scene, edges: Edges) -> Result<Self> {
         let no_data =
             companion::no_data(scenes, scene).map(|mask| scenes.plane(&mask)).transpose()?;
-        let (dark, judged) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { plane: scenes.plane(scene)?, no_data, dark, judged })
+        let (cleared, suspected) = (BTreeSet::new(), BTreeSet::new());
+        let (signs, judged) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { plane: scenes.plane(scene)?, no_data, edges, cleared, suspected, signs, judged })
     }
 
     /// What it is a plane of.
@@ -65,10 +65,53 @@ impl Survey {
         self.plane.take_broken() + self.no_data.as_mut().map_or(0, Plane::take_broken)
     }
 
-    /// Whether a place of the matrix has no gap, by what the downloader found in it and around it: gaps reach
-    /// over borders, but never far.
+    /// Looks at what the downloader found black in the native tiles of rows and columns of pixels and beside them,
+    /// and forgets the others.
+    pub(crate) fn clear(&mut self, rows: Range<u32>, columns: Range<u32>) {
+        let tile = self.scene().matrix.tile;
+        let around = |pixels: Range<u32>, size: u32| {
+            (pixels.start / size).saturating_sub(1)..pixels.end.div_ceil(size) + 1
+        };
+        let (rows, columns) = (around(rows, tile.1), around(columns, tile.0));
+        let inside = |&(row, column): &(u32, u32)| rows.contains(&row) && columns.contains(&column);
+        self.cleared.retain(inside);
+        self.suspected.retain(inside);
+        if self.scene().reduction > 0 {
+            return;
+        }
+        let mut fresh = self.plane.places(rows.clone());
+        fresh.retain(|&place| {
+            let native = self.plane.natives().get(place.0, place.1);
+            let suspect = inside(&place) && native.is_some_and(|n| n.empty_share > 0.0);
+            suspect && self.suspected.insert(place)
+        });
+        let is_no_gap = |&(row, column): &(u32, u32)| {
+            let native = self.natives().get(row, column).map(|n| self.natives().decode(n, tile));
+            let Some(Ok(Decoded { image, transparent: None })) = native else { return false };
+            let signs = Signs::of(&image, None);
+            if signs.show_gap(|| gap::brightest_of(&image)) {
+                return false;
+            }
+            if !signs.are_at_edge() {
+                return true;
+            }
+            // What is dark there may go on beside it.
+            let ((left, top), (wide, high)) = self.with_halo(row, column);
+            let (window, _) = self.natives().window(tile, (left, top, wide, high));
+            let inside = (column * tile.0 - left, row * tile.1 - top, tile.0, tile.1);
+            let found = gap::detect(&window.image, &window.missing);
+            !sight::crop(&found, wide, inside).contains(&true)
+        };
+        let cleared: Vec<_> = fresh.into_par_iter().filter(is_no_gap).collect();
+        self.cleared.extend(cleared);
+    }
+
+    /// Whether a place of the matrix has no gap, by what the downloader found in it and around it, and what of that
+    /// was cleared: gaps reach over borders, but never far.
     pub(crate) fn is_clear(&self, row: u32, column: u32) -> bool {
-        let whole = |native: &Native| native.empty_share == 0.0;
+        let whole = |native: &Native| {
+            native.empty_share == 0.0 || self.cleared.contains(&(native.row, native.column))
+        };
         let beside = |row: u32, column: u32| self.plane.made_of(row, column).flatten().all(whole);
         let around = |at: u32| at.saturating_sub(1)..=at + 1;
         // In the layer of gaps what is transparent was seen.
@@ -104,13 +147,15 @@ impl Survey {
             no_data.load_rows(first * height, end * height, wanted, context);
         }
         let (above, below) = (above / height, below.div_ceil(height));
-        self.dark.retain(|&(row, column), _| row >= above && beside(column));
+        self.signs.retain(|&(row, column), _| row >= above && beside(column));
         let mut fresh = self.plane.places(above..below);
-        fresh.retain(|at| beside(at.1) && !self.dark.contains_key(at));
-        let decoded = |at: &(u32, u32)| self.plane.decoded(at.0, at.1);
-        let dark = |at| (at, decoded(&at).map_or(0, |native| gap::dark_at_most(&native.image)));
-        let dark: Vec<_> = fresh.into_par_iter().map(dark).collect();
-        self.dark.extend(dark);
+        fresh.retain(|at| beside(at.1) && !self.signs.contains_key(at));
+        let signs = |(row, column): (u32, u32)| {
+            let native = self.plane.decoded(row, column)?;
+            Some(((row, column), Signs::of(&native.image, native.transparent.as_deref())))
+        };
+        let signs: Vec<_> = fresh.into_par_iter().filter_map(signs).collect();
+        self.signs.extend(signs);
         self.judged.retain(|&(row, column), _| row >= first && wanted(column));
         let mut places = self.plane.places(first..end);
         places.retain(|at| wanted(at.1) && !self.judged.contains_key(at));
@@ -118,52 +163,73 @@ impl Survey {
         self.judged.extend(judged);
     }
 
-    /// Whether all pixels of a native tile were seen, without a close look: nothing is transparent, and in it
-    /// and around it too few pixels are dark for a gap.
-    fn is_whole(&self, row: u32, column: u32) -> bool {
-        let around = |at: u32| at.saturating_sub(1)..=at + 1;
-        let dark =
-            |row: u32| around(column).filter_map(move |column| self.dark.get(&(row, column)));
-        self.no_data.is_none()
-            && self.plane.decoded(row, column).is_some_and(|native| native.transparent.is_none())
-            && !gap::is_possible(around(row).flat_map(dark).sum())
-    }
-
     /// What became of the pixels of a native tile.
     fn judge(&self, (row, column): (u32, u32)) -> Judged {
         let native = self.plane.decoded(row, column);
-        let sights = if self.is_whole(row, column) { None } else { Some(self.look(row, column)) };
+        let sights = match self.ruled(row, column) {
+            Some(sights) => Some(sights),
+            None if self.is_whole(row, column) => None,
+            None => Some(self.look(row, column)),
+        };
         let sights = sights.filter(|sights| sights.iter().any(|&sight| sight != Sight::Seen));
-        let mut clouds = native.map(|native| cloud::codes(&native.image.data)).unwrap_or_default();
-        for (code, &sight) in clouds.iter_mut().zip(sights.iter().flatten()) {
-            if sight != Sight::Seen {
-                *code = cloud::NOTHING;
-            }
-        }
-        Judged { sights, clouds }
+        let (width, height) = self.scene().matrix.tile;
+        let samples = native.map(|native| &native.image.data[..]);
+        let corner = (column * width, row * height);
+        let totals = Totals::of(&self.edges, corner, (width, height), samples, sights.as_deref());
+        Judged { sights, totals }
     }
 
-    /// As [`Survey::judge`], pixel by pixel.
+    /// What the layer of gaps says of a native tile, where it was fetched.
+    fn ruled(&self, row: u32, column: u32) -> Option<Vec<Sight>> {
+        let fetched = |mask: &&Plane| mask.made_of(row, column).all(|native| native.is_some());
+        let no_data = self.no_data.as_ref().filter(fetched)?;
+        let (width, height) = self.scene().matrix.tile;
+        let (x, y) = (column * width, row * height);
+        let seen = no_data.window(x, y, width, height).missing;
+        let Some(native) = self.plane.decoded(row, column) else {
+            return Some(vec![Sight::Gap; seen.len()]);
+        };
+        let sight = |at: usize| {
+            let transparent = native.transparent.as_ref().is_some_and(|gone| gone[at]);
+            if seen[at] && !transparent { Sight::Seen } else { Sight::Gap }
+        };
+        Some((0..seen.len()).map(sight).collect())
+    }
+
+    /// Whether all pixels of a native tile were seen, without a close look: nothing is transparent, and nothing in
+    /// it and around it can be a gap.
+    fn is_whole(&self, row: u32, column: u32) -> bool {
+        let native = self.plane.decoded(row, column);
+        if native.is_none_or(|native| native.transparent.is_some()) {
+            return false;
+        }
+        let (corner, (wide, high)) = self.with_halo(row, column);
+        let (width, height) = self.scene().matrix.tile;
+        let mut signs = Signs::missing(wide, high);
+        let around = |at: u32| at.saturating_sub(1)..=at + 1;
+        for (row, column) in around(row).flat_map(|row| around(column).map(move |c| (row, c))) {
+            if let Some(native) = self.signs.get(&(row, column)) {
+                signs.paste(native, (column * width, row * height), corner);
+            }
+        }
+        !signs.show_gap(|| gap::brightest_of(&self.plane.image((corner.0, corner.1, wide, high))))
+    }
+
+    /// What became of the pixels of a native tile, by all of them.
     fn look(&self, row: u32, column: u32) -> Vec<Sight> {
+        let (width, height) = self.scene().matrix.tile;
+        let ((left, top), (wide, high)) = self.with_halo(row, column);
+        let window = self.plane.window(left, top, wide, high);
+        let sight = sight::judge(&window, (left, top), self.scene(), |_| None);
+        sight::crop(&sight, wide, (column * width - left, row * height - top, width, height))
+    }
+
+    /// A native tile with what its gaps may show in: where that begins, and its size.
+    fn with_halo(&self, row: u32, column: u32) -> ((u32, u32), (u32, u32)) {
         let (width, height) = self.scene().matrix.tile;
         let (x, y) = (column * width, row * height);
         let (left, top) = (x.saturating_sub(gap::HALO), y.saturating_sub(gap::HALO));
-        let (wide, high) = (x - left + width + gap::HALO, y - top + height + gap::HALO);
-        let window = self.plane.window(left, top, wide, high);
-        let mask = self
-            .no_data
-            .as_ref()
-            .filter(|mask| mask.made_of(row, column).all(|native| native.is_some()))
-            .map(|mask| mask.window(x, y, width, height).missing);
-        let inside = |at: usize| {
-            let (column, row) = (at as u32 % wide, at as u32 / wide);
-            let (column, row) = (column.wrapping_sub(x - left), row.wrapping_sub(y - top));
-            (column < width && row < height).then(|| (row * width + column) as usize)
-        };
-        let sight = sight::judge(&window, (left, top), self.scene(), |at| {
-            Some(!*mask.as_ref()?.get(inside(at)?)?)
-        });
-        sight::crop(&sight, wide, (x - left, y - top, width, height))
+        ((left, top), (x - left + width + gap::HALO, y - top + height + gap::HALO))
     }
 
     /// The pixels of a window of loaded rows.
@@ -186,25 +252,24 @@ impl Survey {
         View { image: self.image(at), sight }
     }
 
-    /// A window of loaded rows, counted.
-    pub(crate) fn census(&self, at: (u32, u32, u32, u32)) -> Census {
-        let pixels = at.2 * at.3;
-        let mut census = Census { pixels, gap: pixels, ..Census::default() };
-        self.lines(at, |judged, part, _| {
-            census.gap -= part.len() as u32;
-            if let Some(sights) = &judged.sights {
-                let count = |kind| {
-                    let sights = &sights[part.clone()];
-                    sights.iter().map(|&sight| u32::from(sight == kind)).sum::<u32>()
+    /// A window of loaded rows, one of those whose edges are known, counted.
+    pub(crate) fn census(&self, (x, y, width, height): (u32, u32, u32, u32)) -> Census {
+        let tile = self.scene().matrix.tile;
+        let mut census = Census::default();
+        for row in y / tile.1..(y + height).div_ceil(tile.1) {
+            for column in x / tile.0..(x + width).div_ceil(tile.0) {
+                let Some(judged) = self.judged.get(&(row, column)) else { continue };
+                let part = |from: u32, length: u32, corner: u32, tile: u32| {
+                    from.saturating_sub(corner)..(from + length - corner).min(tile)
                 };
-                census.gap += count(Sight::Gap);
-                census.night += count(Sight::Night);
+                let columns = part(x, width, column * tile.0, tile.0);
+                let rows = part(y, height, row * tile.1, tile.1);
+                census = census.plus(judged.totals.part(columns, rows));
             }
-            if let Some(codes) = judged.clouds.get(part) {
-                census.clouds.add(codes);
-            }
-        });
-        census
+        }
+        // What was never fetched is gap.
+        let pixels = width * height;
+        Census { pixels, gap: census.gap + pixels - census.pixels, ..census }
     }
 
     /// Visits a window line by line of every native tile that it lies on: the tile, the line's part of it, and
@@ -226,43 +291,6 @@ impl Survey {
                 }
             }
         }
-    }
-}
-
-/// The probabilities of cloud that `composite` found, as a plane beside another.
-pub(crate) struct Clouds(Plane);
-
-impl Clouds {
-    /// Those of a plane; `None` where the directory has none of that layer, time and grid.
-    pub(crate) fn open(masks: &Scenes, scene: &Scene) -> Result<Option<Self>> {
-        Ok(companion::clouds(masks, scene)
-            .map(|clouds| masks.plane(&clouds))
-            .transpose()?
-            .map(Self))
-    }
-
-    pub(crate) fn load_some(
-        &mut self,
-        top: u32,
-        bottom: u32,
-        wanted: &dyn Fn(u32) -> bool,
-        context: &Context,
-    ) {
-        self.0.load_rows(top, bottom, wanted, context);
-    }
-
-    /// Masks that could not be decoded since this was last asked.
-    pub(crate) fn take_broken(&mut self) -> u64 {
-        self.0.take_broken()
-    }
-
-    /// Probability of each pixel of a window of loaded rows; `None` where it is not known.
-    pub(crate) fn view(&self, (x, y, width, height): (u32, u32, u32, u32)) -> Vec<Option<f32>> {
-        let window = self.0.window(x, y, width, height);
-        let grey = window.image.data.iter().step_by(3);
-        grey.zip(&window.missing)
-            .map(|(&grey, &missing)| (!missing).then(|| (f32::from(grey) / 250.0).min(1.0)))
-            .collect()
     }
 }
 
@@ -290,7 +318,7 @@ mod tests {
         let picture = |x, y| if in_gap(x, y) { [0; 3] } else { sea(1)(x, y) };
         testing::write(dir.path(), &[(LAYER, DAYS[0], &picture)], &[]);
         let scenes = Scenes::open(dir.path()).unwrap();
-        let mut survey = Survey::open(&scenes, &scenes.all()[0]).unwrap();
+        let mut survey = Survey::open(&scenes, &scenes.all()[0], Edges::default()).unwrap();
         let (left, top, ..) = survey.scene().extent();
         survey.load_rows(top, top + 64, &Context::silent());
         let corner = survey.view((left + 512, top, 32, 32));
@@ -309,7 +337,7 @@ mod tests {
         testing::write(dir.path(), &[(LAYER, DAYS[0], &picture)], &[(MASK, DAYS[0], &mask)]);
         let scenes = Scenes::open(dir.path()).unwrap();
         let scene = companion::pictures(&scenes).next().unwrap();
-        let mut survey = Survey::open(&scenes, scene).unwrap();
+        let mut survey = Survey::open(&scenes, scene, Edges::default()).unwrap();
         let (left, top, ..) = scene.extent();
         survey.load_rows(top, top + 512, &Context::silent());
         let view = survey.view((left, top, 512, 512));
@@ -328,7 +356,7 @@ mod tests {
         testing::write(dir.path(), &days, &[]);
         let scenes = Scenes::open(dir.path()).unwrap();
         let scene = &scenes.all()[0];
-        let mut survey = Survey::open(&scenes, scene).unwrap();
+        let mut survey = Survey::open(&scenes, scene, Edges::default()).unwrap();
         let (left, top, ..) = scene.extent();
         survey.load_rows(top, top + 64, &Context::silent());
         let at = (left + 400, top, 100, 24);
@@ -346,7 +374,7 @@ mod tests {
         let picture = |_: u32, _: u32| [0; 3];
         testing::write_at(dir.path(), (2, 18), &[(LAYER, "2020-06-21", &picture)], &[]);
         let scenes = Scenes::open(dir.path()).unwrap();
-        let mut survey = Survey::open(&scenes, &scenes.all()[0]).unwrap();
+        let mut survey = Survey::open(&scenes, &scenes.all()[0], Edges::default()).unwrap();
         let (left, top, ..) = survey.scene().extent();
         survey.load_rows(top, top + 64, &Context::silent());
         assert_eq!(survey.view((left, top, 64, 64)).count(Sight::Night), 64 * 64);

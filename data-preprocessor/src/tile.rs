@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::shard::{self, Counts, Shards, Store};
 use crate::windows::Edge;
-use crate::{Error, Fill, Result, contact, cut, intake};
+use crate::{Error, Fill, Result, apart, contact, cut, intake};
 
 /// What decides the tiles.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -164,6 +164,7 @@ pub fn run_with_clouds(
 ) -> Result<Report> {
     let source = Source::open(inputs)?;
     config.check(&source)?;
+    inputs.iter().map(PathBuf::as_path).chain(clouds).try_for_each(|i| apart::check(i, output))?;
     let masks = clouds.map(Scenes::open).transpose()?;
     let recipe = serde_json::to_value(config).unwrap_or_default();
     let mut made_from = source.inputs(inputs);
@@ -228,6 +229,11 @@ pub(crate) fn start(
     let created_by = concat!("data-preprocessor ", env!("CARGO_PKG_VERSION"));
     let mut manifest = Manifest::new(manifest::TILES, created_by, recipe);
     manifest.inputs = inputs;
+    // Hours of work may be in it: another command does not end it unasked.
+    if !force && Shards::has_journal_of_other(output, &manifest.digest()) {
+        let difference = "a run of another command, or from other inputs, is unfinished".into();
+        return Err(CoreError::OtherConfig { path: output.into(), difference }.into());
+    }
     Ok(Start::New(manifest))
 }
 
@@ -289,8 +295,8 @@ impl Source {
                 opened[..at].iter().any(|earlier| earlier.find(&scene.key).is_some())
             };
             if let Some(scene) = scenes.all().iter().find(twice) {
-                let (x, y, _, _) = scene.extent();
-                return Err(Error::SameId { id: scene.key.tile_id((x, y, 0, 0)) });
+                let ((x, y, ..), (width, height)) = (scene.extent(), scene.matrix.tile);
+                return Err(Error::SameId { id: scene.key.tile_id((x, y, width, height)) });
             }
         }
         Ok(Self::Scenes(opened))

@@ -144,3 +144,73 @@ fn nan_is_no_data_and_an_unknown_projection_is_said_once() {
     assert_eq!((code, said.matches("EPSG:21896 is not known").count()), (0, 1), "{said}");
     assert!(TileSet::open(&out).unwrap().rows().all(|row| row.unwrap().bbox.is_none()));
 }
+
+#[test]
+fn nothing_is_written_over_or_among_what_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let photos = dir.path().join("photos");
+    png(photos.join("pictures/a.png"), 8);
+    let said = ["is where", "read from"];
+    for words in
+        [&["tile"][..], &["convert", "--to", "records"], &["convert", "--to", "folders", "--force"]]
+    {
+        for output in [photos.clone(), photos.join("new"), photos.join("../photos")] {
+            expect(words, &[&photos], &output, 2, &said);
+        }
+        expect(words, &[&photos.join("pictures")], &photos, 2, &said);
+    }
+    let scenes = dir.path().join("scenes");
+    testing::write(&scenes, &[(LAYER, DAYS[0], &|x, y| [90, (x % 99) as u8, (y % 77) as u8])], &[]);
+    expect(&["tile", "--force"], &[&scenes], &scenes, 2, &said);
+    assert!(TileSet::open(&photos).is_ok() && scenes.join("scenes-00000.parquet").is_file());
+}
+
+#[test]
+fn what_another_command_left_unfinished_is_ended_only_by_force() {
+    let dir = tempfile::tempdir().unwrap();
+    let (photos, out, whole) =
+        (dir.path().join("photos"), dir.path().join("out"), dir.path().join("whole"));
+    (0..6).for_each(|i| drop(png(photos.join(format!("sea/{i}.png")), 8 + i)));
+    let folders = ["tile", "--to", "folders"];
+    expect(&folders, &[&photos], &out, 0, &["6 tiles"]);
+    // As a kill leaves it: a journal of the work, and no manifest.
+    std::fs::remove_file(out.join("manifest.json")).unwrap();
+    let counts = "windows tiles dropped_gap dropped_cloud dropped_entropy broken".split(' ');
+    let counts: serde_json::Map<_, _> = counts.map(|name| (name.into(), 6.into())).collect();
+    let mark =
+        serde_json::json!({"batches": 1, "shards": 0, "bands": 1, "counts": counts, "moments": {}});
+    let parts = serde_json::json!([{"path": "tiles-00000.parquet", "rows": 6, "digest": ""}]);
+    let head = serde_json::json!({"work": "another", "own_pictures": true});
+    let journal = format!("{head}\n{}\n", serde_json::json!({"mark": mark, "parts": parts}));
+    std::fs::write(out.join("journal.jsonl"), journal).unwrap();
+    let said = ["unfinished", "--force"];
+    expect(&["tile"], &[&photos], &out, 2, &said);
+    expect(&["convert", "--to", "records"], &[&photos], &out, 2, &said);
+    assert!(out.join("pictures/sea/0.png").is_file());
+    expect(&["tile", "--force"], &[&photos], &out, 0, &["6 tiles"]);
+    expect(&["tile"], &[&photos], &whole, 0, &["6 tiles"]);
+    assert!(testing::files(&out) == testing::files(&whole));
+}
+
+#[test]
+fn tiles_of_gaps_and_of_clouds_alone_are_told_from_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenes = dir.path().join("scenes");
+    // The first native tile is gap, the second is cloud.
+    let sky = |x: u32, y: u32| {
+        if x < 512 { [0; 3] } else { [215 + ((x * 7 + y * 3) % 23) as u8; 3] }
+    };
+    testing::write(&scenes, &[(LAYER, DAYS[0], &sky)], &[]);
+    let tile = ["tile", "--size", "64"];
+    let out = dir.path().join("out");
+    expect(&tile, &[&scenes], &out, 0, &["64 tiles", "64 dropped for gaps"]);
+    let clear = [&tile[..], &["--max-cloud", "0.5"]].concat();
+    let none = dir.path().join("none");
+    expect(&clear, &[&scenes], &none, 1, &["no tile is left", "128 windows, all dropped"]);
+    let all = [&tile[..], &["--max-gap", "1"]].concat();
+    for fill in ["neighbor", "nearest", "inpaint", "temporal", "random-pixel", "random-rgb", "none"]
+    {
+        let words = [&all[..], &["--fill", fill]].concat();
+        expect(&words, &[&scenes], &dir.path().join(fill), 0, &["128 tiles"]);
+    }
+}

@@ -1,22 +1,28 @@
 #!/usr/bin/env python3
 """Tiles cut a second at 512 pixels, against Pillow and GDAL, and a million tiles with flat memory.
 
-    scripts/bench/tile.py [--images ../shared/data/gibs] [--days 20] [--million] [--python PYTHON]
+    scripts/bench/tile.py [--images ../shared/data/gibs] [--days 60] [--million] [--python PYTHON]
 
 `gibs-standin` serves a real picture of the globe where `--images` has `bluemarble_small.jpg`, else the
 procedural Earth; its level 3, where the grid is coarser than the picture, is fetched for some days: 50 native tiles
-a day. Everything lies on a memory file system where there is one. PYTHON needs Pillow and numpy.
+a day. Everything lies on a memory file system where there is one. PYTHON needs Pillow and numpy, and tensorflow for
+the predecessor's records.
 
-- *predecessor*: one process, the region as one array, every tile cropped and saved with Pillow's defaults.
+- *predecessor, files*: one process, the region of a day decoded whole, every tile cropped and saved with Pillow's
+  defaults in a folder of its cell; of the first five days.
+- *predecessor, records*: that, and then every file read again, decoded for its size and written as TFRecord, which is
+  what our `tile` ends with.
 - *gdal_translate*: one process a tile, from the virtual raster of the scene; 100 tiles are measured.
 - *Pillow, all cores*: a process a core, native tiles decoded once a row, JPEG of quality 95, 4:2:0.
-- *codec*: what libjpeg-turbo alone does, decoding each native tile once and encoding each window.
+- *codec*: what libjpeg-turbo alone does, decoding each native tile once and encoding four windows of it.
 
 Rates are by the clock and, in brackets, by the CPU time of all cores: what they would be if nothing else ran and no
-core ever waited. Ratios are of the latter: the clock of a shared machine measures the others.
+core ever waited. Ratios are of the latter: the clock of a shared machine measures the others. The predecessor has one
+process: its rates by CPU time are those of one core, and ours of all.
 """
 
 import argparse
+import datetime
 import json
 import os
 import pathlib
@@ -65,8 +71,24 @@ def cpu():
     own, theirs = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + theirs.ru_utime + theirs.ru_stime
 
+def folder(x, y):
+    # The cell of the MODIS grid, of the middle of the tile.
+    lat, lon = 90 - (y + 256) / 256 * 18, (x + 256) / 256 * 18 - 180
+    cell = f"h{int((lon * np.cos(np.radians(lat)) + 180) // 10):02}v{int((90 - lat) // 10):02}"
+    path = out / cell
+    if not os.path.exists(path):
+        os.mkdir(path)
+    return path
+
 seconds = used = n = 0
-if kind == "predecessor":
+if kind.startswith("predecessor"):
+    if kind == "predecessor records":
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+        import tensorflow as tf
+        tf.image.decode_png(pathlib.Path(next(iter(paths.values()))).read_bytes())
+        feature = lambda value: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        number = lambda value: tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+        real = lambda value: tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
     for day in days:
         region = io.BytesIO()
         Image.fromarray(np.concatenate([load(day, r) for r in range(rows)])).save(region, "jpeg", quality=90)
@@ -75,8 +97,17 @@ if kind == "predecessor":
         pixels = np.array(Image.open(region))
         for x in starts(columns):
             for y in starts(rows):
-                Image.fromarray(pixels[y:y + 512, x:x + 512]).save(out / f"{day}_{y}_{x}.jpeg")
+                Image.fromarray(pixels[y:y + 512, x:x + 512]).save(folder(x, y) / f"{day}_{y}_{x}.jpeg")
                 n += 1
+        if kind == "predecessor records":
+            with tf.io.TFRecordWriter(str(out / f"{day}.tfrecord")) as writer:
+                for path in out.rglob(f"{day}_*.jpeg"):
+                    raw = open(path, "rb").read()
+                    shape = tf.image.decode_png(raw).shape
+                    writer.write(tf.train.Example(features=tf.train.Features(feature={
+                        "date": feature(day.encode()), "image_raw": feature(raw), "width": number(shape[0]),
+                        "height": number(shape[1]), "bottom_left_lat": real(0.0), "bottom_left_long": real(0.0),
+                        "top_right_lat": real(0.0), "top_right_long": real(0.0)})).SerializeToString())
         seconds, used = seconds + time.monotonic() - begun, used + cpu() - before
 else:
     begun, before = time.monotonic(), cpu()
@@ -100,20 +131,25 @@ def run(*command) -> str:
     return done.stdout
 
 
+def dates(days: int) -> list[str]:
+    first = datetime.date(2020, 7, 1)
+    return [str(first + datetime.timedelta(day)) for day in range(days)]
+
+
 def fetch(images: pathlib.Path | None, days: int, place: pathlib.Path) -> pathlib.Path:
     serve = [PROGRAMS / "gibs-standin", "serve"]
     if images and (images / "bluemarble_small.jpg").is_file():
         pictures = place / "pictures"
         pictures.mkdir()
-        for day in range(days):
-            (pictures / f"{LAYER}_2020-09-{day + 1:02}.jpg").symlink_to((images / "bluemarble_small.jpg").resolve())
+        for day in dates(days):
+            (pictures / f"{LAYER}_{day}.jpg").symlink_to((images / "bluemarble_small.jpg").resolve())
         serve += ["--images", pictures]
     server = subprocess.Popen(list(map(str, serve)), stdout=subprocess.PIPE, text=True)
     try:
         url = server.stdout.readline().strip()
         scenes = place / "scenes"
-        run(PROGRAMS / "gibs-downloader", "fetch", LAYER, "--bbox=-180,-90,180,90", "--from", "2020-09-01", "--to",
-            f"2020-09-{days:02}", "--level", 3, "-o", scenes, "--endpoint", url + "/wmts/epsg4326/best", "--quiet")
+        run(PROGRAMS / "gibs-downloader", "fetch", LAYER, "--bbox=-180,-90,180,90", "--from", dates(days)[0], "--to",
+            dates(days)[-1], "--level", 3, "-o", scenes, "--endpoint", url + "/wmts/epsg4326/best", "--quiet")
         return scenes
     finally:
         server.kill()
@@ -162,7 +198,7 @@ def pillow(kind: str, python: str, native: pathlib.Path, place: pathlib.Path, st
     try:
         clock, cpu = map(float, run(python, "-c", PILLOW, kind, native, place / "pillow", stride).split())
         # The predecessor has one process, whatever the number of cores.
-        return Rate(1, 1 / clock, 1 / cpu, os.cpu_count() if kind == "all" else 1)
+        return Rate(1, 1 / clock, 1 / cpu, os.cpu_count() if kind == "all cores" else 1)
     finally:
         shutil.rmtree(place / "pillow", ignore_errors=True)
 
@@ -210,45 +246,72 @@ def codecs(name: str, native: pathlib.Path) -> tuple[float, float, float, float]
     return pictures / decoded, 8 * pictures / (both - decoded), size, psnr
 
 
-def million(scenes: pathlib.Path, place: pathlib.Path) -> None:
-    print("| tiles of 16 pixels | stored as | tiles a second | memory |\n|---|---|---|---|")
-    with tempfile.TemporaryDirectory(dir=place) as folder:
-        one = fetch(None, 2, pathlib.Path(folder))
-        for name, flags in (("records", []), ("places (`--virtual`)", ["--virtual"])):
-            for source in (one, scenes):
-                rate, tiles, memory = ours(source, place, "--size", 16, "--max-gap", 1, *flags)
-                print(f"| {tiles:,} | {name} | {rate} | {memory} MB |", flush=True)
+def resident(process: subprocess.Popen) -> int:
+    """Memory in use in MB, 0 when the process is gone."""
+    try:
+        lines = pathlib.Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS")), 0)
+
+
+def million(scenes: pathlib.Path, place: pathlib.Path, limit: int) -> None:
+    print("| tiles of 16 pixels | stored as | seconds | memory in MB at a tenth, a half, nine tenths, the most |")
+    print("|---|---|---|---|")
+    out = place / "tiles"
+    for name, flags in (("records", []), ("places (`--virtual`)", ["--virtual"])):
+        shutil.rmtree(out, ignore_errors=True)
+        command = [PROGRAMS / "data-preprocessor", "tile", scenes, "-o", out, "--json", "--quiet", "--size", 16,
+                   "--max-gap", 1, *flags]
+        begun, seen = time.monotonic(), []
+        process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+        while process.poll() is None and time.monotonic() - begun < limit:
+            seen.append(resident(process))
+            time.sleep(0.05)
+        process.kill() if process.poll() is None else None
+        seconds, text = time.monotonic() - begun, process.stdout.read()
+        if process.returncode != 0 or not text:
+            sys.exit(f"{command}: {process.returncode} after {seconds:.0f} s")
+        seen = [memory for memory in seen if memory]
+        at = [seen[len(seen) * tenths // 10] for tenths in (1, 5, 9)]
+        memory = ", ".join(map(str, [*at, max(seen)]))
+        print(f"| {json.loads(text)['tiles']:,} | {name} | {seconds:.1f} | {memory} |", flush=True)
+    shutil.rmtree(out, ignore_errors=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     shared = os.environ.get("CURATOR_SHARED_DATA", ROOT.parent / "shared" / "data")
     parser.add_argument("--images", type=pathlib.Path, default=pathlib.Path(shared) / "gibs")
-    parser.add_argument("--days", type=int, default=20)
-    parser.add_argument("--million", action="store_true", help="a million small tiles instead")
+    parser.add_argument("--days", type=int, default=60)
+    parser.add_argument("--million", action="store_true", help="a million small tiles of 20 days instead")
+    parser.add_argument("--limit", type=int, default=280, help="seconds that a million tiles may take")
     parser.add_argument("--python", default=sys.executable)
     options = parser.parse_args()
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     place = pathlib.Path(tempfile.mkdtemp(dir=memory))
     try:
-        scenes = fetch(options.images, options.days, place)
+        scenes = fetch(options.images, 20 if options.million else options.days, place)
         if options.million:
-            return million(scenes, place)
+            return million(scenes, place, options.limit)
         native, cores = scenes / "native", os.cpu_count()
-        predecessor = pillow("predecessor", options.python, native, place, 256)
+        has_tensorflow = not subprocess.run([options.python, "-c", "import tensorflow"], capture_output=True).returncode
+        kinds = {"predecessor": "files"} | ({"predecessor records": "records"} if has_tensorflow else {})
+        predecessors = {title: [pillow(kind, options.python, native, place, stride) for stride in (256, 512)]
+                        for kind, title in kinds.items()}
         again, tiles, peak = ours(scenes, place, "--size", SIZE, "--overlap", 0.5)
         command = [PROGRAMS / "examples" / "codecs", "turbo", native, "--encodes", 4, "--threads", cores]
         text, _, cpu, _ = measured(*command)
         encoded = 4 * sum(1 for _ in native.rglob("*.jp*g"))
         raw = Rate(encoded, encoded / float(text.split()[0]), cpu, cores)
-        all_cores = pillow("all", options.python, native, place, 256)
+        all_cores = pillow("all cores", options.python, native, place, 256)
         passed, passed_tiles, _ = ours(scenes, place, "--size", SIZE)
-        aligned = pillow("predecessor", options.python, native, place, 512)
         by_process = gdal(scenes, place)
         print(f"{cores} cores; {tiles} tiles at overlap 0.5, {passed_tiles} at 0; tiles a second\n")
         print("| | overlap 0.5, encoded anew | overlap 0, passed through |\n|---|---|---|")
         print(f"| `data-preprocessor tile` | {again} | {passed} |")
-        print(f"| predecessor (Pillow, one process) | {again.times(predecessor)} | {passed.times(aligned)} |")
+        for title, (overlapping, aligned) in predecessors.items():
+            print(f"| predecessor, {title} | {again.times(overlapping)} | {passed.times(aligned)} |")
         if by_process:
             print(f"| `gdal_translate` a tile | {again.times(by_process)} | {passed.times(by_process)} |")
         print(f"| Pillow, all cores, quality 95 | {again.times(all_cores)} | |")

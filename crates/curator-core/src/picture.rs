@@ -122,6 +122,8 @@ pub fn encode(image: &Raster, lossless: bool) -> Result<Vec<u8>> {
 }
 
 thread_local! {
+    /// The decoder of a thread.
+    static DECODER: RefCell<Option<Decompressor>> = const { RefCell::new(None) };
     /// The encoder of a thread and the buffer that it writes into: both are dear to make for every tile.
     static ENCODER: RefCell<(Option<Compressor>, Vec<u8>)> = const { RefCell::new((None, Vec::new())) };
 }
@@ -186,8 +188,11 @@ fn check_end(name: &str, bytes: &[u8]) -> Result<()> {
 
 /// Through libjpeg-turbo, reduced by `denominator`; `None` for what it does not read.
 fn turbo(name: &str, bytes: &[u8], denominator: usize) -> Result<Option<Raster>> {
-    let decode = || -> Option<std::result::Result<Raster, Error>> {
-        let mut decoder = Decompressor::new().ok()?;
+    let decode = |decoder: &mut Option<Decompressor>| -> Option<Result<Raster>> {
+        let decoder = match decoder {
+            Some(decoder) => decoder,
+            none => none.insert(Decompressor::new().ok()?),
+        };
         let header = decoder.read_header(bytes).ok()?;
         if !matches!(header.colorspace, Colorspace::YCbCr | Colorspace::Gray | Colorspace::RGB) {
             return None;
@@ -205,7 +210,7 @@ fn turbo(name: &str, bytes: &[u8], denominator: usize) -> Result<Option<Raster>>
         decoder.decompress(bytes, output).ok()?;
         Some(Ok(Raster { width: width as u32, height: height as u32, bands: 3, data }))
     };
-    let Some(image) = decode().transpose()? else { return Ok(None) };
+    let Some(image) = DECODER.with_borrow_mut(decode).transpose()? else { return Ok(None) };
     match exif(bytes).and_then(Orientation::from_exif_chunk) {
         None | Some(Orientation::NoTransforms) => Ok(Some(image)),
         Some(orientation) => {

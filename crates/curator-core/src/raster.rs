@@ -66,9 +66,10 @@ impl Raster {
     #[must_use]
     pub fn every_nth_row(&self, n: usize) -> Self {
         let line = (self.width * self.bands) as usize;
-        let data: Vec<u8> =
-            self.data.chunks(line.max(1)).step_by(n.max(1)).flatten().copied().collect();
         let height = self.height.div_ceil(n.max(1) as u32);
+        let mut data = Vec::with_capacity(line * height as usize);
+        let lines = self.data.chunks(line.max(1)).step_by(n.max(1));
+        lines.for_each(|line| data.extend_from_slice(line));
         Self { height, data, ..*self }
     }
 

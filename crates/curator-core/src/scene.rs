@@ -341,11 +341,8 @@ fn from_batch(path: &Path, batch: &RecordBatch) -> Result<Vec<NativeTile>> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn rows_round_trip() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("scenes.parquet");
-        let tile = NativeTile {
+    fn tile(column: u32) -> NativeTile {
+        NativeTile {
             layer_asked: "best".into(),
             layer: "actual".into(),
             time_asked: "2020-01-02".into(),
@@ -353,7 +350,7 @@ mod tests {
             matrix_set: "250m".into(),
             level: 8,
             row: 1,
-            column: 2,
+            column,
             path: "native/0.jpg".into(),
             offset: 0,
             length: 99,
@@ -361,10 +358,43 @@ mod tests {
             etag: String::new(),
             sha256: "00".into(),
             empty_share: 0.5,
-        };
+        }
+    }
+
+    #[test]
+    fn rows_round_trip() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("scenes.parquet");
+        let tile = tile(2);
         write(&path, std::slice::from_ref(&tile)).unwrap();
         let back: Vec<_> = read(&path).unwrap().collect::<Result<Vec<_>>>().unwrap();
         assert_eq!(back, [tile]);
+    }
+
+    #[test]
+    fn mutated_tables_are_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("scenes.parquet");
+        write(&path, &(0..50).map(tile).collect::<Vec<_>>()).unwrap();
+        let good = std::fs::read(&path).unwrap();
+        proptest::proptest!(|(
+            cuts in proptest::collection::vec((0_usize..1 << 16, proptest::num::u8::ANY), 1..6),
+            noise in proptest::collection::vec(proptest::num::u8::ANY, 0..40), cut in 0_usize..9,
+        )| {
+            let mut bytes = good.clone();
+            for (at, value) in cuts {
+                bytes[at % good.len()] = value;
+            }
+            bytes.truncate(good.len() - cut);
+            bytes.extend(&noise);
+            // No Parquet file that anything could rely on, and noise alone: no panic is all.
+            for bytes in [&bytes, &noise] {
+                std::fs::write(&path, bytes).unwrap();
+                let _ = read(&path).map(|rows| rows.take(1000).filter(Result::is_ok).count());
+                let _ = places(&path).map(|rows| rows.take(1000).filter(Result::is_ok).count());
+                let _ = read_rows(&path, 3..9).map(|rows| rows.filter(Result::is_ok).count());
+            }
+        });
     }
 
     #[test]

@@ -111,6 +111,12 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// Whether a run of another work has made something and has not come to its end.
+    pub(super) fn is_of_other(root: &Path, work: &str) -> bool {
+        let text = std::fs::read_to_string(root.join(FILE_NAME)).unwrap_or_default();
+        text.split_once('\n').is_some_and(|(first, rest)| first != work && !rest.is_empty())
+    }
+
     /// Whether a block is whole.
     pub(super) fn has(&self, number: u64) -> bool {
         self.done.contains(&number)

@@ -8,6 +8,7 @@ mod parts;
 mod pile;
 mod smooth;
 mod stack;
+mod vrt;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,7 +16,8 @@ use std::path::{Path, PathBuf};
 use curator_core::context::Unit;
 use curator_core::manifest::{self, Manifest};
 use curator_core::mosaic::{Scene, Scenes};
-use curator_core::{Context, Error as CoreError, TileMatrix, scene};
+use curator_core::scene::{self, NativeTile};
+use curator_core::{Context, Error as CoreError, TileMatrix};
 use serde::{Deserialize, Serialize};
 
 use crate::sight::Glance;
@@ -103,16 +105,22 @@ pub fn run(
     let recipe = recipe(config, &piles);
     let inputs = vec![scenes.manifest().as_input(input)];
     let before = Manifest::exists(output);
-    if let Some(made) = Manifest::settle(output, manifest::SCENES, &recipe, &inputs, force)? {
+    let mut made = Manifest::new(manifest::SCENES, CREATED_BY, recipe.clone());
+    made.inputs.clone_from(&inputs);
+    // Hours of work may be in it: another command does not end it unasked.
+    let unfinished = !before && Ledger::is_of_other(output, &made.digest());
+    if unfinished && !force {
+        let difference = "a run of another command, or from other inputs, is unfinished".into();
+        return Err(CoreError::OtherConfig { path: output.into(), difference }.into());
+    }
+    if let Some(there) = Manifest::settle(output, manifest::SCENES, &recipe, &inputs, force)? {
         Ledger::forget(output);
-        return Ok(report(&made.counts, output, true));
+        return Ok(report(&there.counts, output, true));
     }
-    let native = output.join("native");
-    if before && native.is_dir() {
-        std::fs::remove_dir_all(&native).map_err(CoreError::io("remove", &native))?;
+    let folders = ["native", vrt::FOLDER].map(|folder| output.join(folder));
+    for folder in folders.iter().filter(|folder| (before || unfinished) && folder.is_dir()) {
+        std::fs::remove_dir_all(folder).map_err(CoreError::io("remove", folder))?;
     }
-    let mut made = Manifest::new(manifest::SCENES, CREATED_BY, recipe);
-    made.inputs = inputs;
     let mut ledger = Ledger::open(output, &made.digest())?;
     compose_all(&scenes, &piles, output, &mut ledger, context)?;
 
@@ -132,7 +140,9 @@ pub fn run(
     ] {
         counts.insert(name.to_string(), count);
     }
-    made.parts = parts::write(output, lines)?;
+    let matrices = matrices(&piles);
+    let matrix = |t: &NativeTile| matrices.get(&scene::grid_name(&t.matrix_set, t.level)).copied();
+    made.parts = parts::write(output, lines, matrix)?;
     made.counts = counts;
     made.write(output)?;
     Ledger::forget(output);
@@ -155,13 +165,7 @@ fn report(counts: &BTreeMap<String, u64>, output: &Path, up_to_date: bool) -> Re
 
 /// What the manifest says: as that of a download, so that every reader of scenes can use it.
 fn recipe(config: &CompositeConfig, piles: &[Pile]) -> serde_json::Value {
-    let matrices: BTreeMap<String, TileMatrix> = piles
-        .iter()
-        .map(|pile| {
-            let Scene { key, matrix, .. } = pile.first();
-            (scene::grid_name(&key.matrix_set, key.level), *matrix)
-        })
-        .collect();
+    let matrices = matrices(piles);
     let piles: Vec<_> = piles.iter().map(Pile::describe).collect();
     serde_json::json!({
         "source": "composite",
@@ -170,6 +174,15 @@ fn recipe(config: &CompositeConfig, piles: &[Pile]) -> serde_json::Value {
         "composite": config,
         "composites": piles,
     })
+}
+
+/// The grids by name.
+fn matrices(piles: &[Pile]) -> BTreeMap<String, TileMatrix> {
+    let grid = |pile: &Pile| {
+        let Scene { key, matrix, .. } = pile.first();
+        (scene::grid_name(&key.matrix_set, key.level), *matrix)
+    };
+    piles.iter().map(grid).collect()
 }
 
 fn compose_all(

@@ -1,16 +1,22 @@
-//! The tables of a composite: its native tiles, and the clouds of each day.
+//! What is written once all blocks are there: the tables of native tiles and of the clouds of each day, and the
+//! virtual rasters.
 
 use std::path::Path;
 
 use curator_core::manifest::Part;
 use curator_core::scene::{self, NativeTile};
-use curator_core::{atomic, digest};
+use curator_core::{TileMatrix, atomic, digest};
 
 use super::ledger::{CloudRow, Line};
+use super::vrt;
 use crate::Result;
 
-/// Writes both, sorted.
-pub(super) fn write(output: &Path, lines: Vec<Line>) -> Result<Vec<Part>> {
+/// Writes all, sorted.
+pub(super) fn write(
+    output: &Path,
+    lines: Vec<Line>,
+    matrix: impl Fn(&NativeTile) -> Option<TileMatrix>,
+) -> Result<Vec<Part>> {
     let (mut tiles, mut clouds) = (Vec::new(), Vec::new());
     for line in lines {
         tiles.extend(line.tiles);
@@ -28,6 +34,7 @@ pub(super) fn write(output: &Path, lines: Vec<Line>) -> Result<Vec<Part>> {
     let mut text = format!("{}\n", CloudRow::HEADER);
     clouds.iter().for_each(|row| text.push_str(&format!("{row}\n")));
     atomic::write_atomic(&output.join(list), text.as_bytes())?;
+    vrt::write(output, &tiles, matrix)?;
     [(table, tiles.len()), (list, clouds.len())]
         .into_iter()
         .map(|(path, rows)| {

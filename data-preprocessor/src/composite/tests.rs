@@ -161,6 +161,75 @@ fn days_of_another_grid_are_composed_apart() {
 }
 
 #[test]
+fn nan_in_bands_is_a_gap_of_its_day_and_ground_on_others() {
+    use curator_core::georeference::Georeference;
+    use curator_core::samples::{Kind, Samples};
+    let dir = tempfile::tempdir().unwrap();
+    let (input, output) = (dir.path().join("scenes"), dir.path().join("composite"));
+    days(&input, &[0, 1, 2]);
+    let path = input.join("scenes-00000.parquet");
+    let mut rows: Vec<_> = scene::read(&path).unwrap().map(Result::unwrap).collect();
+    // Left of column 100 on no day, right of column 400 on one day alone.
+    for (day, row) in rows.iter_mut().enumerate() {
+        let sample = |at: usize| match at / 2 % 512 {
+            0..100 => f32::NAN,
+            400.. if day == 0 => f32::NAN,
+            x => (x + at / 2 / 512 + 40 * (at % 2)) as f32,
+        };
+        let samples = Samples {
+            width: 512,
+            height: 512,
+            bands: 2,
+            kind: Kind::F32,
+            data: (0..512 * 512 * 2).map(sample).collect(),
+            no_data: None,
+            alpha: false,
+            place: Georeference::Absent,
+        };
+        let bytes = samples.encode().unwrap();
+        std::fs::write(input.join(&row.path), &bytes).unwrap();
+        (row.length, row.media_type) = (bytes.len() as u64, "image/tiff".into());
+        row.sha256 = digest::of_bytes(&bytes);
+    }
+    rows.retain(|row| row.column == 18);
+    scene::write(&path, &rows).unwrap();
+    let mut manifest = Manifest::read(&input).unwrap();
+    manifest.parts[0].rows = rows.len() as u64;
+    manifest.parts[0].digest = digest::of_file(&path).unwrap();
+    manifest.write(&input).unwrap();
+    let report = run(&config(), &input, &output, false, &Context::silent()).unwrap();
+    assert_eq!((report.composites, report.tiles, report.broken), (1, 1, 0));
+    let made = Scenes::open(&output).unwrap();
+    let composite = companion::pictures(&made).next().unwrap();
+    let (left, top, ..) = composite.extent();
+    let (view, _) = Glance::open(&made, composite).unwrap().view((left, top, 512, 512));
+    // The darkest that is there is stretched to black, which is not told from a gap beside one.
+    for (at, sight) in
+        view.sight.iter().enumerate().filter(|(at, _)| !(100..150).contains(&(at % 512)))
+    {
+        assert_eq!(*sight == Sight::Gap, at % 512 < 100, "{at}");
+    }
+}
+
+#[test]
+fn a_run_of_another_configuration_that_was_killed_is_ended_only_by_force() {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, output) = (dir.path().join("scenes"), dir.path().join("composite"));
+    days(&input, &[0, 1]);
+    std::fs::create_dir_all(output.join("native/old")).unwrap();
+    std::fs::write(output.join("native/old/0_0.jpg"), "of another run").unwrap();
+    Ledger::open(&output, "another work").unwrap().add(&Line::new(0)).unwrap();
+    let run = |force| run(&config(), &input, &output, force, &Context::silent());
+    let error = run(false).unwrap_err();
+    assert!(error.to_string().contains("unfinished"), "{error}");
+    assert!(output.join("native/old/0_0.jpg").exists());
+    run(true).unwrap();
+    assert!(!output.join("native/old").exists());
+    let rasters = std::fs::read_dir(output.join("vrt")).unwrap().count();
+    assert_eq!(rasters, 3 + 2);
+}
+
+#[test]
 fn what_is_no_scenes_directory_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out");

@@ -5,17 +5,43 @@ use curator_core::{Context, Location, Tile, picture, seed};
 use rayon::prelude::*;
 
 use super::plan::{Kin, Plan};
+use crate::cloud_masks::Clouds;
 use crate::dates::Dates;
 use crate::dropped::Reason;
 use crate::shard::Shards;
 use crate::sight::{self, Sight, View};
-use crate::survey::{Clouds, Survey};
+use crate::survey::Survey;
 use crate::tile::TileConfig;
 use crate::windows::Span;
 use crate::{Fill, Result, cloud, entropy, grey};
 
 /// Rows of a window of which the bands are measured: every so many.
 const MEASURED: usize = 16;
+
+/// What became of the windows of a row, in order, and how many pictures could not be decoded for them.
+pub(super) struct Band {
+    cuts: Vec<Result<Cut>>,
+    broken: u64,
+}
+
+impl Band {
+    /// Puts them where they belong.
+    pub(super) fn write(self, shards: &mut Shards) -> Result<()> {
+        shards.mark.counts.windows += self.cuts.len() as u64;
+        shards.mark.counts.broken += self.broken;
+        for cut in self.cuts {
+            match cut? {
+                Cut::Stored(tile, picture, moments) => {
+                    moments.iter().for_each(|moments| shards.measure(moments));
+                    shards.push(tile, &picture)?;
+                }
+                Cut::Window(tile) => shards.push_row(tile),
+                Cut::Dropped(tile_id, reason) => shards.drop(tile_id, reason),
+            }
+        }
+        shards.end_band()
+    }
+}
 
 /// What became of a window.
 enum Cut {
@@ -46,10 +72,15 @@ impl Cutter<'_> {
         &mut self,
         strip: std::ops::Range<usize>,
         row: usize,
-        shards: &mut Shards,
         context: &Context,
-    ) -> Result<()> {
+    ) -> Band {
         let width = self.plan.scene.matrix.tile.0;
+        let Span { start: top, length } = self.plan.rows[row];
+        if !self.config.looks_at_all() && strip.clone().any(|column| self.stays(column, row)) {
+            let columns = &self.plan.columns[strip.clone()];
+            let right = columns.iter().map(|span| span.start + span.length).max().unwrap_or(0);
+            self.survey.clear(top..top + length, columns[0].start..right);
+        }
         let mut wanted = std::collections::BTreeSet::new();
         let looked_at: Vec<bool> = strip
             .clone()
@@ -62,7 +93,6 @@ impl Cutter<'_> {
                 look
             })
             .collect();
-        let Span { start: top, length } = self.plan.rows[row];
         if !wanted.is_empty() {
             let wanted = |column: u32| wanted.contains(&column);
             self.survey.load_some(top, top + length, &wanted, context);
@@ -70,26 +100,11 @@ impl Cutter<'_> {
                 clouds.load_some(top, top + length, &wanted, context);
             }
         }
-        let cut: Vec<Result<Cut>> = strip
-            .clone()
-            .into_par_iter()
-            .zip(looked_at)
-            .map(|(column, look)| self.cut(column, row, look))
-            .collect();
-        shards.mark.counts.windows += strip.len() as u64;
-        shards.mark.counts.broken += self.survey.take_broken();
-        shards.mark.counts.broken += self.clouds.as_mut().map_or(0, Clouds::take_broken);
-        for cut in cut {
-            match cut? {
-                Cut::Stored(tile, picture, moments) => {
-                    moments.iter().for_each(|moments| shards.measure(moments));
-                    shards.push(tile, &picture)?;
-                }
-                Cut::Window(tile) => shards.push_row(tile),
-                Cut::Dropped(tile_id, reason) => shards.drop(tile_id, reason),
-            }
-        }
-        Ok(())
+        let windows = strip.into_par_iter().zip(looked_at);
+        let cuts = windows.map(|(column, look)| self.cut(column, row, look)).collect();
+        let broken =
+            self.clouds.as_mut().map_or(0, Clouds::take_broken) + self.survey.take_broken();
+        Band { cuts, broken }
     }
 
     fn window(&self, column: usize, row: usize) -> (u32, u32, u32, u32) {
@@ -97,12 +112,16 @@ impl Cutter<'_> {
         (columns.start, rows.start, columns.length, rows.length)
     }
 
+    /// Whether a window is not encoded anew unless it has a gap.
+    fn stays(&self, column: usize, row: usize) -> bool {
+        self.config.is_virtual || self.survey.native_at(self.window(column, row)).is_some()
+    }
+
     /// Whether a window needs no look at its pixels: it has no gap, nothing is to be measured, and nothing is
     /// to be encoded.
     fn is_untouched(&self, column: usize, row: usize) -> bool {
-        let at @ (x, y, width, height) = self.window(column, row);
-        let stays = self.config.is_virtual || self.survey.native_at(at).is_some();
-        if self.config.looks_at_all() || !stays {
+        let (x, y, width, height) = self.window(column, row);
+        if self.config.looks_at_all() || !self.stays(column, row) {
             return false;
         }
         let tile = self.plan.scene.matrix.tile;
@@ -124,23 +143,23 @@ impl Cutter<'_> {
         } else {
             tile.gap_fraction = Some(0.0);
         }
-        // What needs no repair stays what it is.
-        let whole = config.fill == Fill::None || tile.gap_fraction == Some(0.0);
+        // What needs no repair stays what it is; what its gaps are is told in any case.
+        let mut view = (tile.gap_fraction != Some(0.0)).then(|| self.survey.view(at));
+        if let Some(view) = &view {
+            let mask: Vec<u8> = view.gaps().iter().map(|&gap| if gap { 255 } else { 0 }).collect();
+            tile.gap_mask = Some(grey::plain(&mask, (view.image.width, view.image.height))?);
+        }
+        let whole = config.fill == Fill::None || view.is_none();
         if whole && config.is_virtual {
             return Ok(Cut::Window(tile));
         }
         if let Some(native) = self.survey.native_at(at).filter(|_| whole) {
             return Ok(Cut::Stored(tile, self.survey.natives().bytes(native)?, None));
         }
-        let image = if whole {
-            self.survey.image(at)
-        } else {
-            let mut view = self.survey.view(at);
-            let mask: Vec<u8> = view.gaps().iter().map(|&gap| if gap { 255 } else { 0 }).collect();
-            tile.gap_mask = Some(grey::plain(&mask, (view.image.width, view.image.height))?);
-            self.repair(&mut view, at);
-            view.image
-        };
+        if let Some(view) = view.as_mut().filter(|_| !whole) {
+            self.repair(view, at);
+        }
+        let image = view.map_or_else(|| self.survey.image(at), |view| view.image);
         tile.variant.clone_from(&self.variant);
         let lossless = self.survey.natives().lossless();
         if lossless {

@@ -15,14 +15,16 @@ use curator_core::context::Unit;
 use curator_core::mosaic::Scenes;
 use curator_core::planes::{self, PlaneRef};
 use curator_core::{Context, digest};
-use cutter::Cutter;
+use cutter::{Band, Cutter};
 use plan::Kin;
 pub(crate) use plan::{Plan, largest, plan};
 
+use crate::cloud_masks::Clouds;
 use crate::dates::Dates;
 use crate::shard::Shards;
-use crate::survey::{Clouds, Survey};
+use crate::survey::Survey;
 use crate::tile::TileConfig;
+use crate::totals::Edges;
 use crate::{Fill, Result};
 
 /// Cuts all planes.
@@ -46,13 +48,16 @@ pub(crate) fn run(
     task.advance(shards.mark.counts.windows);
     let variant = config.variant();
     let (mut begun, done) = (0, shards.mark.bands);
+    // While a band is cut, the one before is written.
+    let mut ready: Option<Band> = None;
     for (number, plan) in plans.iter().enumerate() {
         begun += plan.bands();
         if begun <= done {
             continue;
         }
         let mut band = begun - plan.bands();
-        let survey = Survey::open(plan.scenes, &plan.scene)?;
+        let edges = Edges::of(&plan.columns, &plan.rows);
+        let survey = Survey::open(plan.scenes, &plan.scene, edges)?;
         let dates = match config.fill {
             Fill::Temporal => Some(Dates::of(plan.scenes, &plan.scene)?),
             _ => None,
@@ -86,14 +91,19 @@ pub(crate) fn run(
                     continue;
                 }
                 context.check()?;
-                cutter.band(first..first + strip.len(), row, shards, context)?;
-                shards.end_band()?;
+                let columns = first..first + strip.len();
+                let (band, written) = rayon::join(
+                    || cutter.band(columns, row, context),
+                    || ready.take().map_or(Ok(()), |band| band.write(shards)),
+                );
+                written?;
+                ready = Some(band);
                 task.advance(strip.len() as u64);
             }
             first += strip.len();
         }
     }
-    Ok(())
+    ready.map_or(Ok(()), |band| band.write(shards))
 }
 
 /// A path as seen from a directory, or as a whole where there is no way.

@@ -112,6 +112,61 @@ fn what_is_aligned_and_whole_passes_through_undecoded() {
 }
 
 #[test]
+fn a_black_spot_that_is_no_gap_does_not_keep_what_is_around_from_passing_through() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("scenes");
+    // A dark lake with a black spot, and land with a gap: what is beside the gap is looked at, the rest is not.
+    let picture = |gap: bool| {
+        move |x: u32, y: u32| match (x, y) {
+            (200..208, 200..208) => [0; 3],
+            (100..300, 100..300) => [24 + (x * y % 5) as u8; 3],
+            (600..700, _) if gap => [0; 3],
+            _ => [100 + (x % 50) as u8, 90 + (y % 60) as u8, 80],
+        }
+    };
+    let (lake, both) = (picture(false), picture(true));
+    testing::write(&path, &[(LAYER, DAYS[0], &lake), (LAYER, DAYS[1], &both)], &[]);
+    let rows = curator_core::scene::read(&path.join("scenes-00000.parquet")).unwrap();
+    assert!(rows.map(Result::unwrap).filter(|native| native.empty_share > 0.0).count() == 3);
+    let out = dir.path().join("tiles");
+    run(&config(512, 0.0), &path, &out);
+    let (_, rows) = tiles(&out);
+    let looked: Vec<_> = rows.iter().map(|row| row.cloud_fraction.is_some()).collect();
+    assert_eq!(looked, [false, false, true, true]);
+    let gaps: Vec<_> = rows.iter().map(|row| row.gap_fraction > Some(0.0)).collect();
+    assert_eq!(gaps, [false, false, false, true]);
+}
+
+#[test]
+fn what_is_not_filled_stays_as_it_was_served_and_its_mask_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenes = scenes(dir.path());
+    let (filled, left) = (dir.path().join("filled"), dir.path().join("left"));
+    for (side, is_virtual) in [(512, false), (128, false), (128, true)] {
+        let [filled, left] = [&filled, &left].map(|out| out.join(format!("{side} {is_virtual}")));
+        let base = TileConfig { is_virtual, max_gap: 1.0, ..config(side, 0.0) };
+        run(&base, &scenes, &filled);
+        run(&TileConfig { fill: Fill::None, ..base }, &scenes, &left);
+        let ((set, rows), (_, others)) = (tiles(&left), tiles(&filled));
+        let mut with_gaps = 0;
+        for (row, other) in rows.iter().zip(&others) {
+            assert_eq!((&row.gap_mask, row.gap_fraction), (&other.gap_mask, other.gap_fraction));
+            if let Some(mask) = &row.gap_mask {
+                let mask = curator_core::Raster::decode("mask", mask).unwrap();
+                let picture = set.decode(&row.location).unwrap();
+                let gap = (0..mask.data.len()).filter(|&at| mask.data[at] == 255);
+                let black = gap.clone().filter(|&at| picture.data[at] < 40).count();
+                assert!(black * 20 > gap.count() * 19);
+                with_gaps += 1;
+            }
+            let is_window = matches!(row.location, Location::Window { .. });
+            assert_eq!(is_window, is_virtual, "{row:?}");
+        }
+        assert!(with_gaps > 1 && with_gaps < rows.len(), "{with_gaps}");
+    }
+}
+
+#[test]
 fn a_pyramid_knows_parents_and_children() {
     let dir = tempfile::tempdir().unwrap();
     let scenes = scenes(dir.path());

@@ -168,18 +168,18 @@ fn take_windows(config: &TileConfig, pixels: &Pixels, tile: &Tile) -> Vec<Taken>
         .collect()
 }
 
-/// Fills what is transparent, and says so in the row.
+/// Fills what is transparent, unless it is to be left, and says where it was; whether pixels changed.
 fn repair(config: &TileConfig, pixels: &mut Pixels, tile: &mut Tile) -> Result<bool, CoreError> {
+    let Some(missing) = pixels.missing() else { return Ok(false) };
+    let mask: Vec<u8> = missing.iter().map(|&gap| if gap { 255 } else { 0 }).collect();
+    tile.gap_mask = Some(grey::plain(&mask, pixels.size())?);
     let name: Vec<u64> = tile.tile_id.bytes().map(u64::from).collect();
-    let size = pixels.size();
-    let Some(mask) = pixels.repair(config.fill, seed::mix(config.seed, &name)) else {
-        return Ok(false);
-    };
-    let mask: Vec<u8> = mask.iter().map(|&gap| if gap { 255 } else { 0 }).collect();
-    tile.gap_mask = Some(grey::plain(&mask, size)?);
-    tile.variant = config.variant();
-    tile.content_id.clear();
-    Ok(true)
+    let filled = pixels.repair(config.fill, seed::mix(config.seed, &name));
+    if filled {
+        tile.variant = config.variant();
+        tile.content_id.clear();
+    }
+    Ok(filled)
 }
 
 /// Describes a picture, or says why it is left out.

@@ -71,12 +71,14 @@ impl Pixels {
         }
     }
 
-    /// Fills what is transparent in a colour picture; the mask of what was filled, `None` when nothing was.
-    pub(super) fn repair(&mut self, fill: Fill, item: u64) -> Option<Vec<bool>> {
-        let Self::Color(Decoded { image, transparent }, _) = self else { return None };
+    /// Fills what is transparent in a colour picture; whether there was something to fill.
+    pub(super) fn repair(&mut self, fill: Fill, item: u64) -> bool {
+        let Self::Color(Decoded { image, transparent }, _) = self else { return false };
         let whole = fill == Fill::None || !transparent.as_ref().is_some_and(|m| m.contains(&true));
-        let mask = if whole { None } else { transparent.take() };
-        mask.inspect(|mask| fill.apply(image, mask, item))
+        if let Some(mask) = transparent.take_if(|_| !whole) {
+            fill.apply(image, &mask, item);
+        }
+        !whole
     }
 
     /// What a person sees, and whether its colours are those of the file.

@@ -1,27 +1,27 @@
 //! Connected regions of pixels.
 
+use super::bits::Bits;
+
 /// A run of pixels of a row that belong to the same region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Run {
+pub(super) struct Run {
     /// The first pixel of the picture, row by row, and the one after the last.
-    pub(crate) from: usize,
-    pub(crate) to: usize,
+    pub(super) from: usize,
+    pub(super) to: usize,
     /// Number of its region.
-    pub(crate) region: usize,
+    pub(super) region: usize,
 }
 
 /// The regions of open pixels that touch at their sides, as runs row by row, and how many there are. Two
 /// passes over runs, whose equivalences are kept as trees (Rosenfeld and Pfaltz 1966).
-pub(crate) fn regions(open: &[bool], width: usize) -> (Vec<Run>, usize) {
+pub(super) fn regions(open: &Bits) -> (Vec<Run>, usize) {
+    let width = open.width();
     let mut runs: Vec<Run> = Vec::new();
     let mut parents: Vec<usize> = Vec::new();
     let mut above = 0..0;
-    for (row, line) in open.chunks_exact(width.max(1)).enumerate() {
+    for row in 0..open.height() {
         let (first, mut next) = (runs.len(), above.start);
-        let mut x = 0;
-        while let Some(skip) = line[x..].iter().position(|&open| open) {
-            let from = x + skip;
-            let to = line[from..].iter().position(|&open| !open).map_or(width, |n| from + n);
+        for (from, to) in open.runs(row) {
             let own = parents.len();
             parents.push(own);
             runs.push(Run { from: row * width + from, to: row * width + to, region: own });
@@ -36,7 +36,6 @@ pub(crate) fn regions(open: &[bool], width: usize) -> (Vec<Run>, usize) {
                 parents[a.max(b)] = a.min(b);
                 beside += 1;
             }
-            x = to;
         }
         above = first..runs.len();
     }
@@ -73,7 +72,8 @@ mod tests {
         )| {
             let height = open.len() / width;
             let open = &open[..width * height];
-            let (runs, count) = regions(open, width);
+            let bits = Bits::of(open.iter().map(|&open| open.into()), width, height);
+            let (runs, count) = regions(&bits);
             let mut label = vec![None; open.len()];
             for run in &runs {
                 assert!(run.from < run.to && run.region < count);

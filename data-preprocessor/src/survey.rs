@@ -89,13 +89,13 @@ impl Survey {
             let native = self.natives().get(row, column).map(|n| self.natives().decode(n, tile));
             let Some(Ok(Decoded { image, transparent: None })) = native else { return false };
             let signs = Signs::of(&image, None);
-            if signs.show_gap(|| gap::brightest_of(&image)) {
+            let brightest = || gap::brightest_of(&image);
+            if signs.show_gap(brightest) {
                 return false;
             }
-            if !signs.are_at_edge() {
+            if !signs.show_gap_at_edge(brightest) {
                 return true;
             }
-            // What is dark there may go on beside it.
             let ((left, top), (wide, high)) = self.with_halo(row, column);
             let (window, _) = self.natives().window(tile, (left, top, wide, high));
             let inside = (column * tile.0 - left, row * tile.1 - top, tile.0, tile.1);

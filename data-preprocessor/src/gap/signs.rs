@@ -104,15 +104,26 @@ impl Signs {
         !found.cores.is_empty() || is_narrow(found)
     }
 
-    /// Whether something is dark so near to an edge that what is beside the picture decides what it is.
-    pub(crate) fn are_at_edge(&self) -> bool {
+    /// Whether what is beside a picture may make a gap of something at its edge, however small the part of it in the
+    /// picture is.
+    pub(crate) fn show_gap_at_edge(&self, brightest: impl FnOnce() -> Vec<u8>) -> bool {
         let (width, height) = (self.dark.width(), self.dark.height());
-        let (left, right) = (width.min(SLIT_REACH), width.saturating_sub(SLIT_REACH));
-        (0..height).any(|y| {
-            let whole = y < SLIT_REACH || y + SLIT_REACH >= height;
-            let ends = self.dark.any(y, 0, left) || self.dark.any(y, right, width);
-            ends || whole && self.dark.any(y, 0, width)
-        })
+        let touches = |y: usize, from: usize, to: usize| {
+            y == 0 || y + 1 == height || from == 0 || to == width
+        };
+        let core = self.flat.shrunk(1, true);
+        if (0..height).any(|y| core.runs(y).any(|(from, to)| touches(y, from, to))) {
+            return true;
+        }
+        let (mut runs, sizes) = measured(&self.dark);
+        let mut at_edge = vec![false; sizes.len()];
+        for run in &runs {
+            let from = run.from % width;
+            at_edge[run.region] |= touches(run.from / width, from, from + run.to - run.from);
+        }
+        runs.retain(|run| at_edge[run.region]);
+        let found = Found { cores: Vec::new(), narrow: runs };
+        !found.narrow.is_empty() && !self.slits(found, &brightest()).is_empty()
     }
 
     /// Of narrow dark regions those that are gaps: black, where all around is bright.

@@ -21,7 +21,7 @@ python3 scripts/e2e/search_load.py "$out/demo/index"
 .deps/clients/bin/python -W ignore scripts/oracles/exports.py || [ $? = 77 ]
 python3 scripts/oracles/tfrecord.py || [ $? = 77 ]
 .deps/clients/bin/python -W ignore scripts/oracles/inpaint.py || [ $? = 77 ]
-python3 scripts/oracles/model_export.py || [ $? = 77 ]
+.deps/clients/bin/python -W ignore scripts/oracles/model_export.py || [ $? = 77 ]
 .deps/clients/bin/python -W ignore scripts/e2e/products.py || [ $? = 77 ]
 python3 scripts/e2e/packed_scenes.py || [ $? = 77 ]
 python3 scripts/e2e/composite.py || [ $? = 77 ]

@@ -8,7 +8,7 @@ use curator_core::features::{Features, squared_distance};
 use curator_core::index::Index;
 use curator_core::logistic::dot;
 use curator_core::npy::Matrix;
-use curator_core::{Context, DeviceChoice, Error as CoreError, Raster, TileSet, kmeans, seed};
+use curator_core::{Context, DeviceChoice, Error as CoreError, TileSet, kmeans, seed};
 use curator_nn::Encoder;
 use rayon::prelude::*;
 
@@ -212,7 +212,7 @@ impl Target {
         for path in references {
             context.check()?;
             let bytes = std::fs::read(path).map_err(CoreError::io("read", path))?;
-            images.push(Raster::decode(&path.display().to_string(), &bytes)?);
+            images.push(encoder.decode(&path.display().to_string(), &bytes)?);
         }
         let embeddings = index.project(encoder.embed(&images)?, encoder.dim())?;
         Ok(Self::new(pool, &embeddings))

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """SimCLR as a Python user has it: PyTorch, lightly's transform, loss and head, a DataLoader with all cores,
-bf16 and channels-last. What ssl.py and ssl_speed.py compare with.
+bf16 and channels-last. What representations.py and ssl_speed.py compare with.
 
     pip install torch==2.11.0 torchvision lightly safetensors
     scripts/bench/simclr_peer.py train IMAGES -o model/ --cpu-minutes 12     a model directory, for `ssl-learner evaluate`

@@ -62,6 +62,7 @@ def speed(options: argparse.Namespace) -> None:
         rows["PyTorch, lightly"] = json.loads(text_of(
             options.python, script, "speed", options.images, "--size", options.size, "--batch", options.batch,
             "--seconds", options.seconds).splitlines()[-1])
+    print(json.dumps(rows), file=sys.stderr)
     print("| | whole | step | data | whole / step |\n|---|---|---|---|---|")
     for name, row in rows.items():
         kept = f", {row['kept']:.0f} from kept pixels" if "kept" in row else ""

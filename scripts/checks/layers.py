@@ -26,7 +26,7 @@ ONLY_IN = {
     "tch": {"curator-nn"},
     "faiss": {"embed-indexer"},
     "rusqlite": {"curator-labeling"},
-    "reqwest": {"gibs-downloader"},
+    "reqwest": {"gibs-downloader", "ssl-learner"},
     "clap": set(PROGRAMS) | {"curator-cli", "curator-labeling", "curator-web", "curator-testkit"},
 }
 

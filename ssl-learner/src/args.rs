@@ -9,6 +9,7 @@ use curator_core::doctor::Check;
 
 use crate::evaluate_args::{ClassifyArgs, EvaluateArgs, ExportArgs, ImportArgs};
 use crate::finetune_args::FinetuneArgs;
+use crate::look::BandChoice;
 use crate::train_args::{TrainArgs, views};
 use crate::{adopt, classify, evaluate, export, finetune, preview, train};
 
@@ -53,9 +54,12 @@ struct PreviewArgs {
     /// The contact sheet, a JPEG or PNG file
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// satellite, simclr, multispectral, or a TOML file
-    #[arg(long, default_value = "satellite", value_name = "VIEWS")]
-    views: String,
+    /// satellite, simclr, multispectral, or a TOML file [default: satellite, with --bands multispectral]
+    #[arg(long, value_name = "VIEWS")]
+    views: Option<String>,
+    /// Which bands are looked at: rgb, all, or numbers from 1; the first three of them are drawn
+    #[arg(long, default_value = "rgb")]
+    bands: BandChoice,
     /// Resize images to this many pixels a side
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..=1024))]
     input_size: u32,
@@ -88,12 +92,15 @@ impl Program for Cli {
         curator_nn::device::keep_memory();
         match self.command {
             Command::Train(args) => {
-                let report = train::run(&args.config()?, &args.place(), context)?;
+                let weights = args.weights(context)?;
+                let config = args.config(weights.as_deref())?;
+                let report = train::run(&config, &args.place(weights), context)?;
                 Ok(Outcome::new(&report, report.to_string()).partial_if(report.skipped > 0))
             }
             Command::Preview(args) => {
                 let sheet = preview::Sheet {
-                    augmentation: views(&args.views)?,
+                    augmentation: views(args.views.as_deref(), args.bands.is_rgb())?,
+                    bands: args.bands,
                     size: args.input_size,
                     pictures: args.pictures as usize,
                     seed: args.seed,
@@ -119,7 +126,7 @@ impl Program for Cli {
                 Ok(Outcome::new(&report, report.to_string()))
             }
             Command::Import(args) => {
-                let report = adopt::run(&args.into(), context)?;
+                let report = adopt::run(&args.import(context)?, context)?;
                 Ok(Outcome::new(&report, report.to_string()))
             }
             Command::Builtin(_) => unreachable!("built-in commands are run by `curator_cli::main`"),

@@ -3,16 +3,19 @@
 /// Numbers that describe a band: mean, standard deviation, and five quantiles.
 const STATISTICS: usize = 7;
 
-/// Numbers of an RGB picture.
-pub(crate) const DIM: usize = 3 * STATISTICS;
+/// Numbers of a picture of so many bands.
+pub(crate) fn dim(bands: u32) -> usize {
+    bands as usize * STATISTICS
+}
 
-/// Mean, standard deviation, and the quantiles 0.05, 0.25, 0.5, 0.75, 0.95 of each band of an RGB
-/// picture, bands interleaved, in 0…1.
-pub(crate) fn channel_statistics(samples: &[u8]) -> Vec<f32> {
-    (0..3)
+/// Mean, standard deviation, and the quantiles 0.05, 0.25, 0.5, 0.75, 0.95 of each band of a picture,
+/// bands interleaved, in 0…1.
+pub(crate) fn channel_statistics(samples: &[u8], bands: u32) -> Vec<f32> {
+    let bands = bands as usize;
+    (0..bands)
         .flat_map(|band| {
             let mut counts = [0_usize; 256];
-            samples.chunks_exact(3).for_each(|pixel| counts[usize::from(pixel[band])] += 1);
+            samples.chunks_exact(bands).for_each(|pixel| counts[usize::from(pixel[band])] += 1);
             let n = counts.iter().sum::<usize>().max(1);
             let moment = |f: &dyn Fn(f64) -> f64| {
                 let sum: f64 =
@@ -57,8 +60,8 @@ mod tests {
     #[test]
     fn statistics_of_two_greys_are_known() {
         let samples: Vec<u8> = [[0; 3], [255; 3]].concat();
-        let statistics = channel_statistics(&samples);
-        assert_eq!(statistics.len(), DIM);
+        let statistics = channel_statistics(&samples, 3);
+        assert_eq!(statistics.len(), dim(3));
         assert_eq!(statistics[..7], [0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0]);
     }
 

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use curator_core::context::Unit;
 use curator_core::{Context, DeviceChoice, Error as CoreError, TileSet, atomic};
 use curator_nn::tch::{Device, no_grad};
-use curator_nn::{Classifier, Encoder, batch};
+use curator_nn::{Classifier, Encoder};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::data::Sight;
 use crate::{Error, Result};
 
 /// Images of a block.
@@ -69,23 +70,21 @@ pub fn run(
     let mut skipped = 0;
     let task = context.progress.begin("classify", Some(tiles.len() as u64), Unit::Items);
     let mut rows = tiles.rows();
+    let sight = Sight::of(encoder.config());
     loop {
         context.check()?;
         let block: Vec<_> = rows.by_ref().take(BLOCK).collect::<Result<_, _>>()?;
         if block.is_empty() {
             break;
         }
-        let size = encoder.config().input_size;
-        let decoded: Vec<_> = block
-            .par_iter()
-            .map(|tile| tiles.decode(&tile.location).and_then(|image| image.resize(size, size)))
-            .collect();
+        let decoded: Vec<_> =
+            block.par_iter().map(|tile| sight.see(&tiles, &tile.location)).collect();
         let mut samples = Vec::new();
         let mut ids = Vec::new();
         for (tile, image) in block.iter().zip(decoded) {
             match image {
                 Ok(image) => {
-                    samples.extend(image.data);
+                    samples.extend(image);
                     ids.push(&tile.tile_id);
                 }
                 Err(error) => {
@@ -95,10 +94,10 @@ pub fn run(
             }
         }
         let probabilities = no_grad(|| -> Result<Vec<f32>> {
-            let pictures = batch::to_tensor(&samples, size, 3, device)?;
             if ids.is_empty() {
                 return Ok(Vec::new());
             }
+            let pictures = sight.tensor(&samples, device)?;
             let rows = classifier.probabilities(&encoder.forward(&pictures, false)?)?;
             let flat = || Vec::<f32>::try_from(&rows.f_to_device(Device::Cpu)?.f_flatten(0, -1)?);
             Ok(flat().map_err(curator_nn::Error::from)?)

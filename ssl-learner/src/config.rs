@@ -6,6 +6,8 @@ use curator_nn::optimizer::Rule;
 use curator_nn::{Arch, Precision};
 use serde::{Deserialize, Serialize};
 
+use crate::look::BandChoice;
+
 /// How views are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -105,6 +107,9 @@ pub struct TrainConfig {
     pub weights: Option<String>,
     /// Pictures are resized to this many pixels a side.
     pub input_size: u32,
+    /// Which bands are looked at.
+    #[serde(default, skip_serializing_if = "BandChoice::is_rgb")]
+    pub bands: BandChoice,
     /// When training ends.
     pub length: Length,
     /// Images that are compared with one another; fewer when there are fewer.

@@ -1,12 +1,15 @@
 //! Batches of decoded, resized pictures, ready before the training step asks for them.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use curator_core::context::Unit;
-use curator_core::{Context, TileSet, seed};
+use curator_core::{Bands, Context, Location, TileSet, seed};
+use curator_nn::tch::{Device, Tensor};
+use curator_nn::{EncoderConfig, batch};
 use rayon::prelude::*;
 
 use crate::cache::{Budget, Cache};
@@ -21,7 +24,7 @@ const STATISTICS_SAMPLE: usize = 2048;
 /// The training images.
 pub(crate) struct Images {
     tiles: TileSet,
-    size: u32,
+    sight: Sight,
     /// Numbers of the tiles that are used.
     usable: Vec<usize>,
     /// Where each tile's picture is in the cache, when there is one.
@@ -31,9 +34,43 @@ pub(crate) struct Images {
     skipped: Mutex<BTreeSet<usize>>,
 }
 
+/// How pictures are seen: pixels a side, and which bands; red, green and blue without.
+#[derive(Debug, Clone)]
+pub(crate) struct Sight {
+    pub(crate) size: u32,
+    pub(crate) look: Option<Bands>,
+}
+
+impl Sight {
+    /// Of a model.
+    pub(crate) fn of(encoder: &EncoderConfig) -> Self {
+        Self { size: encoder.input_size, look: encoder.look.clone() }
+    }
+
+    /// Number of bands.
+    pub(crate) fn bands(&self) -> u32 {
+        self.look.as_ref().map_or(3, |look| look.len() as u32)
+    }
+
+    /// Samples of pictures, one after the other → `[N, C, H, W]` in 0…1.
+    pub(crate) fn tensor(&self, samples: &[u8], device: Device) -> Result<Tensor> {
+        Ok(batch::to_tensor(samples, self.size, self.bands(), device)?)
+    }
+
+    /// A picture's samples, `size² · bands`.
+    pub(crate) fn see(&self, tiles: &TileSet, location: &Location) -> Result<Vec<u8>> {
+        let raster = match &self.look {
+            Some(_) => tiles.look(location, self.look.as_ref())?,
+            // Filtering from twice the size differs by less than a grey from filtering the whole picture.
+            None => tiles.decode_for(location, 2 * self.size)?,
+        };
+        Ok(raster.resize(self.size, self.size)?.data)
+    }
+}
+
 /// One step's pictures.
 pub(crate) struct Batch {
-    /// `n · size² · 3` samples.
+    /// `n · size² · bands` samples.
     pub(crate) samples: Vec<u8>,
     /// Samples of the tiles that stand for them in the second view; none when they stand for themselves.
     pub(crate) partners: Option<Vec<u8>>,
@@ -42,22 +79,31 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// Some of its pictures.
+    fn range(&self, range: Range<usize>) -> Self {
+        let width = self.samples.len() / self.images.len().max(1);
+        let bytes = range.start * width..range.end * width;
+        Self {
+            samples: self.samples[bytes.clone()].to_vec(),
+            partners: self.partners.as_deref().map(|partners| partners[bytes].to_vec()),
+            images: self.images[range].to_vec(),
+        }
+    }
+
     /// The same pictures in parts of at most `size`, for gradients that are accumulated.
     pub(crate) fn parts(&self, size: usize) -> Vec<Self> {
-        let width = self.samples.len() / self.images.len().max(1);
-        let samples = self.samples.chunks(size * width.max(1));
-        let images = self.images.chunks(size);
-        let mut partners = self.partners.as_deref().map(|p| p.chunks(size * width.max(1)));
-        samples
-            .zip(images)
-            // One picture alone has nothing to be compared with.
-            .filter(|(_, images)| images.len() > 1)
-            .map(|(samples, images)| Self {
-                samples: samples.to_vec(),
-                partners: partners.as_mut().and_then(Iterator::next).map(<[u8]>::to_vec),
-                images: images.to_vec(),
-            })
-            .collect()
+        let n = self.images.len();
+        let starts = (0..n).step_by(size.max(1));
+        let ranges = starts.map(|start| start..(start + size).min(n));
+        // One picture alone has nothing to be compared with.
+        ranges.filter(|range| range.len() > 1).map(|range| self.range(range)).collect()
+    }
+
+    /// The same pictures in as many parts, as equal as can be, for devices that share the work.
+    pub(crate) fn shares(&self, count: usize) -> Vec<Self> {
+        let n = self.images.len();
+        let ranges = (0..count).map(|i| i * n / count..(i + 1) * n / count);
+        ranges.filter(|range| !range.is_empty()).map(|range| self.range(range)).collect()
     }
 }
 
@@ -77,15 +123,21 @@ impl Images {
     pub(crate) fn open(
         tiles: TileSet,
         only: Option<Vec<usize>>,
-        size: u32,
+        sight: Sight,
         budget: &Budget,
         directory: &Path,
         context: &Context,
     ) -> Result<Self> {
         let usable = only.unwrap_or_else(|| (0..tiles.len()).collect());
         let count = usable.len();
-        let mut images =
-            Self { tiles, size, usable, place: Vec::new(), cache: None, skipped: Mutex::default() };
+        let mut images = Self {
+            tiles,
+            sight,
+            usable,
+            place: Vec::new(),
+            cache: None,
+            skipped: Mutex::default(),
+        };
         let bytes = count.saturating_mul(images.picture_bytes());
         if let Some(cache) = Cache::new(bytes, budget, directory)? {
             images.fill(cache, context)?;
@@ -114,14 +166,24 @@ impl Images {
     }
 
     fn picture_bytes(&self) -> usize {
-        self.size as usize * self.size as usize * 3
+        let size = self.sight.size as usize;
+        size * size * self.sight.bands() as usize
+    }
+
+    /// How pictures are seen.
+    pub(crate) fn sight(&self) -> &Sight {
+        &self.sight
+    }
+
+    /// A batch's pictures `[N, C, H, W]` in 0…1, or those that stand for them.
+    pub(crate) fn tensor(&self, samples: &[u8], device: Device) -> Result<Tensor> {
+        self.sight.tensor(samples, device)
     }
 
     /// Decodes one picture; a failure is reported once.
     fn decode(&self, tile: usize, context: &Context) -> Option<Vec<u8>> {
-        let raster = self.tiles.decode(&self.tiles.location(tile));
-        match raster.and_then(|raster| raster.resize(self.size, self.size)) {
-            Ok(raster) => Some(raster.data),
+        match self.sight.see(&self.tiles, &self.tiles.location(tile)) {
+            Ok(samples) => Some(samples),
             Err(error) => {
                 let new = self.skipped.lock().is_ok_and(|mut skipped| skipped.insert(tile));
                 if new {
@@ -243,29 +305,29 @@ impl Images {
 
     /// Mean and standard deviation of each band, in 0…1.
     pub(crate) fn statistics(&self, context: &Context) -> Result<(Vec<f32>, Vec<f32>)> {
-        let mut sum = [0.0_f64; 3];
-        let mut square = [0.0_f64; 3];
+        let bands = self.sight.bands() as usize;
+        let (mut sum, mut square) = (vec![0.0_f64; bands], vec![0.0_f64; bands]);
         let mut count = 0_u64;
         let all: Vec<usize> = (0..self.len()).collect();
         for block in Self::sample(&all, STATISTICS_SAMPLE).chunks(256) {
             context.check()?;
             let batch = self.batch(block, context)?;
-            for pixel in batch.samples.chunks_exact(3) {
-                for band in 0..3 {
-                    let value = f64::from(pixel[band]) / 255.0;
+            for pixel in batch.samples.chunks_exact(bands) {
+                for (band, &sample) in pixel.iter().enumerate() {
+                    let value = f64::from(sample) / 255.0;
                     sum[band] += value;
                     square[band] += value * value;
                 }
             }
-            count += batch.samples.len() as u64 / 3;
+            count += (batch.samples.len() / bands) as u64;
         }
         if count == 0 {
             return Err(self.too_few(1));
         }
-        let mean = sum.map(|s| s / count as f64);
-        let std =
-            [0, 1, 2].map(|i| (square[i] / count as f64 - mean[i] * mean[i]).max(1e-4).sqrt());
-        Ok((mean.map(|x| x as f32).to_vec(), std.map(|x| x as f32).to_vec()))
+        let mean: Vec<f64> = sum.iter().map(|s| s / count as f64).collect();
+        let variances = square.iter().zip(&mean).map(|(s, mean)| s / count as f64 - mean * mean);
+        let std = variances.map(|variance| variance.max(1e-4).sqrt() as f32).collect();
+        Ok((mean.iter().map(|&x| x as f32).collect(), std))
     }
 
     pub(crate) fn too_few(&self, needed: usize) -> Error {

@@ -61,6 +61,14 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A model of a hub that cannot be had.
+    #[error("`{name}` from the hub: {reason}")]
+    Hub {
+        /// The file.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// Too few classes with enough images.
     #[error("{found} classes with at least {needed} images in `{path}`, two are needed")]
     FewClasses {
@@ -119,6 +127,10 @@ impl Diagnose for Error {
             }
             Self::Views { .. } => Some(
                 "use satellite, simclr, multispectral, or a TOML file of `docs/ssl-learner.md`"
+                    .into(),
+            ),
+            Self::Hub { .. } => Some(
+                "look at the hub's page; a file that was brought otherwise is taken by its path"
                     .into(),
             ),
             Self::FewClasses { .. } => Some(

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use curator_core::context::Unit;
 use curator_core::logistic::mean_and_deviation;
 use curator_core::metrics::average_precision;
-use curator_core::{Context, DeviceChoice, TileSet, atomic};
+use curator_core::{Bands, Context, DeviceChoice, Location, Raster, TileSet, atomic};
 use curator_nn::Encoder;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -250,33 +250,54 @@ fn embed(
         .iter()
         .map(|(_, encoder)| Rows { data: Vec::new(), dim: encoder.dim(), unit: true })
         .collect();
-    let mut statistics = Rows { data: Vec::new(), dim: baseline::DIM, unit: false };
+    let looks: Vec<Option<&Bands>> =
+        encoders.iter().map(|(_, encoder)| encoder.config().look.as_ref()).collect();
+    let bands = encoders.first().map_or(3, |(_, encoder)| encoder.config().bands);
+    let mut statistics = Rows { data: Vec::new(), dim: baseline::dim(bands), unit: false };
     let blocks = known.tiles.chunks(128).zip(known.labels.chunks(128));
     for (numbers, labels) in blocks {
         context.check()?;
         let decoded: Vec<_> =
-            numbers.par_iter().map(|&i| tiles.decode(&tiles.location(i))).collect();
-        let mut images = Vec::new();
+            numbers.par_iter().map(|&i| seen(tiles, &tiles.location(i), &looks)).collect();
+        let mut images = vec![Vec::new(); looks.len()];
         for ((&number, &label), image) in numbers.iter().zip(labels).zip(decoded) {
             match image {
-                Ok(image) => {
-                    images.push(image);
+                Ok(seen) => {
+                    images.iter_mut().zip(seen).for_each(|(images, image)| images.push(image));
                     kept.tiles.push(number);
                     kept.labels.push(label);
                 }
                 Err(error) => context.progress.warn(&format!("skipped: {error}")),
             }
         }
-        let of_block: Vec<f32> =
-            images.par_iter().flat_map_iter(|image| channel_statistics(&image.data)).collect();
+        let of_block: Vec<f32> = images[0]
+            .par_iter()
+            .flat_map_iter(|image| channel_statistics(&image.data, bands))
+            .collect();
         statistics.data.extend(of_block);
-        for (rows, (_, encoder)) in rows.iter_mut().zip(encoders) {
-            rows.data.extend(encoder.embed(&images)?);
+        for (look, (rows, (_, encoder))) in looks.iter().zip(rows.iter_mut().zip(encoders)) {
+            // Of equal looks the first has the pictures.
+            let at = looks.iter().position(|other| other == look).unwrap_or(0);
+            rows.data.extend(encoder.embed(&images[at])?);
         }
         task.advance(numbers.len() as u64);
     }
     rows.push(statistics);
     Ok((rows, kept))
+}
+
+/// A picture as each of these looks at it; where two look alike the second gets none.
+fn seen(
+    tiles: &TileSet,
+    location: &Location,
+    looks: &[Option<&Bands>],
+) -> curator_core::Result<Vec<Raster>> {
+    let new = |at: usize| looks.iter().position(|look| *look == looks[at]) == Some(at);
+    let see = |at| match new(at) {
+        true => tiles.look(location, looks[at]),
+        false => Ok(Raster { width: 0, height: 0, bands: 0, data: Vec::new() }),
+    };
+    (0..looks.len()).map(see).collect()
 }
 
 fn measure(name: String, rows: &Rows, labelled: &Labelled) -> Result<(Measures, Found)> {

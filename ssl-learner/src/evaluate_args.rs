@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use curator_cli::DeviceChoice;
+use curator_core::Context;
 use curator_nn::Arch;
 use curator_nn::backbone::Stem;
 
 use crate::adopt::Import;
 use crate::evaluate::Evaluation;
 use crate::labels::Labels;
+use crate::{Result, hub};
 
 /// Flags of `evaluate`.
 #[derive(Debug, clap::Args)]
@@ -92,10 +94,11 @@ pub(crate) struct ExportArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     ssl-learner import resnet50.safetensors --arch resnet50 -o imagenet/\n  \
+    ssl-learner import hub:timm/resnet18.a1_in1k --arch resnet18 -o imagenet/\n  \
     ssl-learner evaluate photos/ --model model/ --model imagenet/")]
 pub(crate) struct ImportArgs {
-    /// A safetensors file with torchvision's (ResNet) or timm's (transformer) names
-    weights: PathBuf,
+    /// A safetensors file with torchvision's (ResNet) or timm's (transformer) names, or one of a hub: hub:timm/resnet50.a1_in1k
+    weights: String,
     /// The model's directory
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
@@ -113,15 +116,17 @@ pub(crate) struct ImportArgs {
     force: bool,
 }
 
-impl From<ImportArgs> for Import {
-    fn from(args: ImportArgs) -> Self {
-        Self {
-            weights: args.weights,
-            arch: args.arch,
-            stem: args.stem,
-            input_size: args.input_size,
-            output: args.output,
-            force: args.force,
-        }
+impl ImportArgs {
+    /// # Errors
+    /// When there is no such file of weights.
+    pub(crate) fn import(self, context: &Context) -> Result<Import> {
+        Ok(Import {
+            weights: hub::file(&self.weights, context)?,
+            arch: self.arch,
+            stem: self.stem,
+            input_size: self.input_size,
+            output: self.output,
+            force: self.force,
+        })
     }
 }

@@ -12,15 +12,16 @@ use curator_nn::augment::Augmentation;
 use curator_nn::classifier::{Classifier, Head};
 use curator_nn::softmax::{Examples, Softmax};
 use curator_nn::tch::{Device, Tensor, no_grad};
-use curator_nn::{Encoder, Precision, batch};
+use curator_nn::{Encoder, Precision};
 use serde::{Deserialize, Serialize};
 
 use crate::bootstrap::{self, Interval, Weights};
 use crate::cache::Budget;
 use crate::confusion::{Confusion, likeliest};
-use crate::data::Images;
+use crate::data::{Images, Sight};
 use crate::labels::{Labelled, Labels, by_class};
 use crate::split::{Split, class_weights, labels_of, split};
+use crate::train::check_views;
 use crate::tuning::{Layer, Tuned, Tuning};
 use crate::{Error, Result, checkpoint, finetune_page, settle};
 
@@ -184,9 +185,10 @@ pub fn run(config: &FinetuneConfig, place: &Place, context: &Context) -> Result<
         return finished(&place.output);
     }
     encoder.train_in(config.precision);
-    let (size, numbers) = (encoder.config().input_size, labelled.tiles.clone());
+    let (sight, numbers) = (Sight::of(encoder.config()), labelled.tiles.clone());
+    check_views(&config.augmentation, &sight)?;
     let checkpoints = checkpoint::directory(&place.output);
-    let images = Images::open(tiles, Some(numbers), size, &place.cache, &checkpoints, context)?;
+    let images = Images::open(tiles, Some(numbers), sight, &place.cache, &checkpoints, context)?;
     let labels = labels_of(&images, &labelled);
     let split = split(&images, &labels, &labelled, config);
 
@@ -295,13 +297,12 @@ pub(crate) fn features(
     context: &Context,
 ) -> Result<(Vec<f32>, Vec<usize>)> {
     let (mut features, mut truth) = (Vec::new(), Vec::new());
-    let size = encoder.config().input_size;
     for block in positions.chunks(128) {
         context.check()?;
         let batch = images.batch(block, context)?;
         let device = encoder.store().device();
         let rows = no_grad(|| -> Result<Vec<f32>> {
-            let pictures = batch::to_tensor(&batch.samples, size, 3, device)?;
+            let pictures = images.tensor(&batch.samples, device)?;
             flat(&encoder.forward(&pictures, false)?)
         })?;
         features.extend(rows);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use curator_cli::DeviceChoice;
-use curator_nn::Precision;
+use curator_nn::{EncoderConfig, Precision};
 
 use crate::Result;
 use crate::cache::Budget;
@@ -73,9 +73,9 @@ pub(crate) struct FinetuneArgs {
     /// auto, fp32 or bf16
     #[arg(long, default_value = "auto", help_heading = "With --mode full")]
     precision: Precision,
-    /// How images are varied: satellite, simclr, multispectral, or a TOML file
-    #[arg(long, default_value = "satellite", help_heading = "With --mode full")]
-    views: String,
+    /// How images are varied: satellite, simclr, multispectral, or a TOML file [default: as `train`]
+    #[arg(long, help_heading = "With --mode full")]
+    views: Option<String>,
 
     /// Decides the split, the order and the views
     #[arg(long, default_value_t = 0)]
@@ -96,8 +96,9 @@ pub(crate) struct FinetuneArgs {
 
 impl FinetuneArgs {
     /// # Errors
-    /// When the file of views cannot be read.
+    /// When the file of views or the model cannot be read.
     pub(crate) fn config(&self) -> Result<FinetuneConfig> {
+        let rgb = EncoderConfig::read(&self.model)?.bands == 3;
         Ok(FinetuneConfig {
             mode: self.mode,
             balanced: self.class_weights == "balanced",
@@ -112,7 +113,7 @@ impl FinetuneArgs {
             freeze: self.freeze,
             weight_decay: self.weight_decay,
             precision: self.precision,
-            augmentation: views(&self.views)?,
+            augmentation: views(self.views.as_deref(), rgb)?,
             seed: self.seed,
         })
     }

@@ -18,14 +18,17 @@ pub(crate) fn fresh_encoder(
     device: Device,
     context: &Context,
 ) -> Result<Encoder> {
-    let (mean, std) = match config.weights {
+    let look = images.sight().look.clone();
+    let (mean, std) = match (&config.weights, &look) {
         // What the weights were trained with.
-        Some(_) => (IMAGENET[0].to_vec(), IMAGENET[1].to_vec()),
-        None => images.statistics(context)?,
+        (Some(_), None) => (IMAGENET[0].to_vec(), IMAGENET[1].to_vec()),
+        _ => images.statistics(context)?,
     };
     let first = images.tiles().rows().next().and_then(std::result::Result::ok);
     let encoder_config = EncoderConfig {
         stem: config.stem,
+        bands: images.sight().bands(),
+        look,
         mean,
         std,
         method: config.method.name().into(),

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use curator_core::Context;
 use curator_nn::augment::{Augmentation, Draw};
-use curator_nn::batch;
 use curator_nn::tch::{Device, Tensor, no_grad};
 
 use crate::Result;
@@ -84,8 +83,7 @@ impl Training<'_> {
     /// Features and projections of pictures, rows scaled to length 1.
     fn look(&self, batch: &Batch) -> Result<(Vec<f32>, Vec<f32>)> {
         no_grad(|| {
-            let pictures =
-                batch::to_tensor(&batch.samples, self.config.input_size, 3, self.device)?;
+            let pictures = self.images.tensor(&batch.samples, self.device)?;
             let features = self.encoder.forward(&pictures, false)?;
             Ok((rows(&features)?, rows(&self.objective.project(&features)?)?))
         })
@@ -98,8 +96,7 @@ impl Training<'_> {
         draw: &Draw,
     ) -> Result<Vec<f32>> {
         no_grad(|| {
-            let pictures =
-                batch::to_tensor(&batch.samples, self.config.input_size, 3, self.device)?;
+            let pictures = self.images.tensor(&batch.samples, self.device)?;
             rows(&self.encoder.forward(&augmentation.apply(&pictures, draw)?, false)?)
         })
     }

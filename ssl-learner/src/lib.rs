@@ -8,7 +8,7 @@
 //! ssl-learner classify tiles/ --model tuned/ -o predictions.csv
 //! ssl-learner export model/ -o exported/
 //! ```
-//! Memory of `train`: the decoded pictures, `N · size² · 3` bytes, when they fit into `--cache-mb`, else
+//! Memory of `train`: the decoded pictures, `N · size² · bands` bytes, when they fit into `--cache-mb`, else
 //! four batches of them; plus the network, its gradients and its optimiser's state.
 
 pub mod adopt;
@@ -32,7 +32,9 @@ mod finetune_args;
 mod finetune_page;
 mod fresh;
 mod health;
+pub mod hub;
 pub mod labels;
+mod look;
 mod metrics;
 mod monitor;
 mod neighbours;
@@ -40,9 +42,11 @@ mod objective;
 mod positives;
 pub mod preview;
 mod probe;
+mod replicas;
 mod schedule;
 mod settle;
 mod split;
+mod step;
 mod tensorboard;
 pub mod train;
 mod train_args;
@@ -52,5 +56,6 @@ mod verdict;
 
 pub use config::{Method, Positives, TrainConfig};
 pub use error::{Error, Result};
+pub use look::BandChoice;
 pub use metrics::EpochMetrics;
 pub use verdict::Verdict;

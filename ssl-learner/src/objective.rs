@@ -57,44 +57,44 @@ impl Objective {
         Ok(head.forward(features, false)?)
     }
 
-    /// The loss of two views `[N, C, H, W]`. Each view passes alone where the method says so: the
-    /// statistics of SimSiam's batch normalisation are a view's own. `train` says whether batches are
-    /// normalised by their own statistics or by the running ones.
-    pub(crate) fn loss(
+    /// What the method compares of two views `[N, C, H, W]`, `[N, P]` each: the projections of the first and
+    /// the second; of SimSiam the prediction and the projection of the first, then those of the second. Each
+    /// view passes alone where the method says so: the statistics of SimSiam's batch normalisation are a
+    /// view's own. `train` says whether batches are normalised by their own statistics or by the running ones.
+    pub(crate) fn represent(
         &self,
         encoder: &Encoder,
-        first: &Tensor,
-        second: &Tensor,
+        [first, second]: &[Tensor; 2],
         train: bool,
-    ) -> Result<Tensor> {
-        let together = |head: &Mlp| -> Result<(Tensor, Tensor)> {
-            let views = Tensor::f_cat(&[first, second], 0).map_err(curator_nn::Error::from)?;
-            let features = encoder.forward(&views, train)?; // [2N, D]
-            let projected = head.forward(&features, train)?; // [2N, P]
-            let view = |i| {
-                let n = first.size()[0];
-                projected.f_narrow(0, i * n, n).map_err(curator_nn::Error::from)
-            };
-            Ok((view(0)?, view(1)?))
-        };
+    ) -> Result<Vec<Tensor>> {
         match &self.heads {
-            Heads::SimClr { projection, temperature } => {
-                let (a, b) = together(projection)?;
-                Ok(loss::nt_xent(&a, &b, *temperature)?)
+            Heads::SimClr { projection: head, .. } | Heads::VicReg { expander: head } => {
+                let views = Tensor::f_cat(&[first, second], 0).map_err(curator_nn::Error::from)?;
+                let features = encoder.forward(&views, train)?; // [2N, D]
+                let projected = head.forward(&features, train)?; // [2N, P]
+                let halves = projected.f_chunk(2, 0).map_err(curator_nn::Error::from)?;
+                Ok(halves)
             }
-            Heads::VicReg { expander } => {
-                let (a, b) = together(expander)?;
-                Ok(loss::vicreg(&a, &b)?)
-            }
-            Heads::SimSiam { projection, prediction, stop } => {
-                let one = |view: &Tensor| -> Result<(Tensor, Tensor)> {
+            Heads::SimSiam { projection, prediction, .. } => {
+                let mut compared = Vec::with_capacity(4);
+                for view in [first, second] {
                     let z = projection.forward(&encoder.forward(view, train)?, train)?;
-                    Ok((prediction.forward(&z, train)?, z))
-                };
-                let ((p1, z1), (p2, z2)) = (one(first)?, one(second)?);
-                let loss = if *stop { loss::simsiam } else { loss::simsiam_through };
-                Ok(loss(&p1, &z1, &p2, &z2)?)
+                    compared.extend([prediction.forward(&z, train)?, z]);
+                }
+                Ok(compared)
             }
         }
+    }
+
+    /// The loss of what [`Objective::represent`] gives.
+    pub(crate) fn compare(&self, compared: &[Tensor]) -> Result<Tensor> {
+        let loss = match (&self.heads, compared) {
+            (Heads::SimClr { temperature, .. }, [a, b]) => loss::nt_xent(a, b, *temperature),
+            (Heads::VicReg { .. }, [a, b]) => loss::vicreg(a, b),
+            (Heads::SimSiam { stop: true, .. }, [p1, z1, p2, z2]) => loss::simsiam(p1, z1, p2, z2),
+            (Heads::SimSiam { .. }, [p1, z1, p2, z2]) => loss::simsiam_through(p1, z1, p2, z2),
+            _ => unreachable!("`represent` gives what its method compares"),
+        };
+        Ok(loss?)
     }
 }

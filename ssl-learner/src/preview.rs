@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use curator_core::{Context, Raster, TileSet, atomic, seed};
 use curator_nn::augment::{Augmentation, Draw};
-use curator_nn::batch;
 use curator_nn::tch::{Device, Kind, Tensor};
 use serde::Serialize;
 
 use crate::cache::Budget;
-use crate::data::Images;
+use crate::data::{Images, Sight};
+use crate::look::BandChoice;
+use crate::train::check_views;
 use crate::{Error, Result};
 
 /// Views of a picture.
@@ -22,6 +23,8 @@ const GAP: u32 = 4;
 pub struct Sheet {
     /// How views differ.
     pub augmentation: Augmentation,
+    /// Which bands are looked at; the first three of them are drawn.
+    pub bands: BandChoice,
     /// Pixels a side.
     pub size: u32,
     /// Pictures, one a row.
@@ -54,8 +57,10 @@ impl std::fmt::Display for Report {
 /// When no image can be read or the sheet cannot be written.
 pub fn run(sheet: &Sheet, tiles: &Path, output: &Path, context: &Context) -> Result<Report> {
     let nothing = Budget { memory: 0, disk: 0 };
-    let images =
-        Images::open(TileSet::open(tiles)?, None, sheet.size, &nothing, Path::new("."), context)?;
+    let tiles = TileSet::open(tiles)?;
+    let sight = Sight { size: sheet.size, look: sheet.bands.look(&tiles, context)? };
+    check_views(&sheet.augmentation, &sight)?;
+    let images = Images::open(tiles, None, sight, &nothing, Path::new("."), context)?;
     let mut positions: Vec<usize> = (0..images.len()).collect();
     positions.sort_by_cached_key(|&p| seed::mix(sheet.seed, &[p as u64]));
     positions.truncate(sheet.pictures);
@@ -63,7 +68,7 @@ pub fn run(sheet: &Sheet, tiles: &Path, output: &Path, context: &Context) -> Res
     if batch.images.is_empty() {
         return Err(images.too_few(1));
     }
-    let pictures = batch::to_tensor(&batch.samples, sheet.size, 3, Device::Cpu)?;
+    let pictures = images.tensor(&batch.samples, Device::Cpu)?;
     let mut columns = vec![samples(&pictures)?];
     for view in 0..VIEWS {
         let draw = Draw { seed: sheet.seed, epoch: 0, view, images: &batch.images };
@@ -76,10 +81,12 @@ pub fn run(sheet: &Sheet, tiles: &Path, output: &Path, context: &Context) -> Res
     Ok(Report { pictures: batch.images.len(), views: VIEWS, output: output.into() })
 }
 
-/// `[N, 3, H, W]` in 0…1 → a vector of interleaved samples a picture.
+/// `[N, C, H, W]` in 0…1 → a vector of interleaved samples a picture, of three bands or of the first as grey.
 fn samples(pictures: &Tensor) -> Result<Vec<Vec<u8>>> {
     let bytes = || {
+        let bands = if pictures.size()[1] < 3 { [0; 3] } else { [0, 1, 2] };
         pictures
+            .f_index_select(1, &Tensor::f_from_slice(&bands)?)?
             .f_mul_scalar(255.0)?
             .f_round()?
             .f_to_kind(Kind::Uint8)?

@@ -4,16 +4,18 @@ use std::path::{Path, PathBuf};
 
 use curator_core::manifest::{self, Manifest, Part};
 use curator_core::{Context, DeviceChoice, TileSet, digest};
+use curator_nn::augment::Augmentation;
+use curator_nn::tch::Device;
 use serde::Serialize;
 
 use crate::cache::Budget;
 use crate::config::TrainConfig;
-use crate::data::Images;
+use crate::data::{Images, Sight};
 use crate::fresh::fresh_encoder;
 use crate::metrics::EpochMetrics;
 use crate::training::{Trained, Training};
 use crate::verdict::Verdict;
-use crate::{Result, checkpoint, curves, metrics, settle, tensorboard};
+use crate::{Error, Result, checkpoint, curves, metrics, settle, tensorboard};
 
 /// Fewest images that make sense.
 const FEWEST: usize = 8;
@@ -27,8 +29,8 @@ pub struct Place {
     pub output: PathBuf,
     /// The file of starting weights.
     pub weights: Option<PathBuf>,
-    /// The device.
-    pub device: DeviceChoice,
+    /// The devices; several share every batch.
+    pub devices: Vec<DeviceChoice>,
     /// Where decoded images are kept.
     pub cache: Budget,
     /// Health is measured every so many epochs; when it takes little of the time, without.
@@ -85,7 +87,9 @@ impl std::fmt::Display for Report {
 /// When the images cannot be read or are too few, when the output belongs to another configuration,
 /// when the loss diverges, and [`curator_core::Error::Interrupted`].
 pub fn run(config: &TrainConfig, place: &Place, context: &Context) -> Result<Report> {
-    let device = curator_nn::device(place.device)?;
+    let devices = place.devices.iter().map(|&choice| curator_nn::device(choice));
+    let devices = devices.collect::<curator_nn::Result<Vec<_>>>()?;
+    let device = devices.first().copied().unwrap_or(Device::Cpu);
     let tiles = TileSet::open(&place.tiles)?;
     let recipe = serde_json::to_value(config).unwrap_or_default();
     let inputs = vec![tiles.input()];
@@ -93,11 +97,13 @@ pub fn run(config: &TrainConfig, place: &Place, context: &Context) -> Result<Rep
         return finished(&place.output);
     }
     let checkpoints = checkpoint::directory(&place.output);
-    let images = Images::open(tiles, None, config.input_size, &place.cache, &checkpoints, context)?;
+    let sight = Sight { size: config.input_size, look: config.bands.look(&tiles, context)? };
+    check_views(&config.augmentation, &sight)?;
+    let images = Images::open(tiles, None, sight, &place.cache, &checkpoints, context)?;
     if images.len() < FEWEST {
         return Err(images.too_few(FEWEST));
     }
-    let training = Training::start(config, place, &images, device, context)?;
+    let training = Training::start(config, place, &images, &devices, context)?;
     let Trained { encoder, steps, metrics } = training.finish(context)?;
 
     let untrained = TrainConfig { weights: None, ..config.clone() };
@@ -146,6 +152,15 @@ pub fn run(config: &TrainConfig, place: &Place, context: &Context) -> Result<Rep
     drop(images);
     let _ = std::fs::remove_dir_all(checkpoints);
     Ok(report)
+}
+
+/// Whether views make sense for the bands that are looked at.
+///
+/// # Errors
+/// [`Error::Views`].
+pub(crate) fn check_views(augmentation: &Augmentation, sight: &Sight) -> Result<()> {
+    let fits = augmentation.check(sight.bands());
+    fits.map_err(|reason| Error::Views { name: "of `--views`".into(), reason })
 }
 
 /// What a finished run said.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use curator_cli::DeviceChoice;
-use curator_core::digest;
+use curator_core::{Context, digest};
 use curator_nn::augment::Augmentation;
 use curator_nn::backbone::Stem;
 use curator_nn::optimizer::Rule;
@@ -11,8 +11,9 @@ use curator_nn::{Arch, Precision};
 
 use crate::cache::Budget;
 use crate::config::{Length, Method, Positives, TrainConfig};
+use crate::look::BandChoice;
 use crate::train::Place;
-use crate::{Error, Result};
+use crate::{Error, Result, hub};
 
 /// Flags of `train`.
 #[derive(Debug, clap::Args)]
@@ -34,9 +35,9 @@ pub(crate) struct TrainArgs {
     /// Temperature of SimCLR's loss
     #[arg(long, default_value_t = 0.2, value_parser = positive, help_heading = "Method")]
     temperature: f64,
-    /// Views: satellite (any rotation, both flips), simclr (pictures with an up), multispectral, or a TOML file
-    #[arg(long, default_value = "satellite", help_heading = "Method")]
-    views: String,
+    /// Views: satellite (any rotation, both flips), simclr (pictures with an up), multispectral, or a TOML file [default: satellite, with --bands multispectral]
+    #[arg(long, help_heading = "Method")]
+    views: Option<String>,
     /// What the two views show: the same picture, temporal (two dates of a place) or spatial (neighbours)
     #[arg(long, default_value = "same", help_heading = "Method")]
     positives: Positives,
@@ -53,9 +54,12 @@ pub(crate) struct TrainArgs {
     /// Resize images to this many pixels a side
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..=1024), help_heading = "Encoder")]
     input_size: u32,
-    /// Start from a safetensors file with torchvision's or timm's names instead of random weights
+    /// Which bands are looked at: rgb, all, or numbers from 1, as in 4,3,2
+    #[arg(long, default_value = "rgb", help_heading = "Encoder")]
+    bands: BandChoice,
+    /// Start from a safetensors file with torchvision's or timm's names instead of random weights, or from one of a hub: hub:timm/resnet18.a1_in1k
     #[arg(long, value_name = "FILE", help_heading = "Encoder")]
-    weights: Option<PathBuf>,
+    weights: Option<String>,
 
     /// Passes over the images
     #[arg(long, default_value_t = 100, conflicts_with = "max_minutes", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Length")]
@@ -104,9 +108,9 @@ pub(crate) struct TrainArgs {
     /// Decides weights, order and views
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto")]
-    device: DeviceChoice,
+    /// auto, cpu, cuda or cuda:N; several, as in cuda:0,cuda:1, share every batch
+    #[arg(long, default_value = "auto", value_delimiter = ',')]
+    device: Vec<DeviceChoice>,
     /// Keep decoded images in memory when they fit into so many megabytes
     #[arg(long, default_value_t = 2048, value_name = "MB")]
     cache_mb: usize,
@@ -119,12 +123,20 @@ pub(crate) struct TrainArgs {
 }
 
 impl TrainArgs {
-    pub(crate) fn place(&self) -> Place {
+    /// The file of starting weights, brought from a hub if need be.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub(crate) fn weights(&self, context: &Context) -> Result<Option<PathBuf>> {
+        self.weights.as_deref().map(|name| hub::file(name, context)).transpose()
+    }
+
+    pub(crate) fn place(&self, weights: Option<PathBuf>) -> Place {
         Place {
             tiles: self.tiles.clone(),
             output: self.output.clone(),
-            weights: self.weights.clone(),
-            device: self.device,
+            weights,
+            devices: self.device.clone(),
             cache: Budget { memory: self.cache_mb << 20, disk: self.disk_cache_mb << 20 },
             monitor_every: self.monitor_every,
             force: self.force,
@@ -133,7 +145,7 @@ impl TrainArgs {
 
     /// # Errors
     /// When the file of views or of weights cannot be read.
-    pub(crate) fn config(&self) -> Result<TrainConfig> {
+    pub(crate) fn config(&self, weights: Option<&Path>) -> Result<TrainConfig> {
         let base = match self.optimizer {
             Rule::AdamW | Rule::Adam => 1e-3,
             Rule::Sgd => 6e-2,
@@ -145,7 +157,7 @@ impl TrainArgs {
             "none" => base,
             _ => base * times.sqrt(),
         };
-        let stem = match self.weights {
+        let stem = match weights {
             Some(_) => Stem::Large,
             None => Stem::for_size(self.arch, self.input_size),
         };
@@ -154,8 +166,9 @@ impl TrainArgs {
             stop_gradient: !self.no_stop_gradient,
             arch: self.arch,
             stem: self.stem.unwrap_or(stem),
-            weights: self.weights.as_deref().map(weights_digest).transpose()?,
+            weights: weights.map(digest::of_file).transpose()?,
             input_size: self.input_size,
+            bands: self.bands.clone(),
             length: self.max_minutes.map_or(Length::Epochs(self.epochs), Length::Minutes),
             batch_size: self.batch_size as usize,
             accumulate: self.accumulate as usize,
@@ -166,7 +179,7 @@ impl TrainArgs {
             weight_decay: self.weight_decay,
             clip: self.clip,
             precision: self.precision,
-            augmentation: views(&self.views)?,
+            augmentation: views(self.views.as_deref(), self.bands.is_rgb())?,
             positives: self.positives,
             validation: self.validation,
             patience: self.patience,
@@ -175,29 +188,23 @@ impl TrainArgs {
     }
 }
 
-fn weights_digest(path: &Path) -> Result<String> {
-    if !path.is_file() {
-        return Err(curator_core::Error::Missing { path: path.into() }.into());
-    }
-    Ok(digest::of_file(path)?)
-}
-
-/// A preset of views, or those of a TOML file.
+/// A preset of views, or those of a TOML file; without a name those for pictures in colour or of any bands.
 ///
 /// # Errors
-/// [`Error::Views`] when it is neither or its numbers make no sense.
-pub(crate) fn views(name: &str) -> Result<Augmentation> {
+/// [`Error::Views`] when it is neither or cannot be read.
+pub(crate) fn views(name: Option<&str>, rgb: bool) -> Result<Augmentation> {
+    let Some(name) = name else {
+        return Ok(if rgb { Augmentation::SATELLITE } else { Augmentation::MULTISPECTRAL });
+    };
     let fail = |reason: String| Error::Views { name: name.into(), reason };
-    let augmentation = match Augmentation::preset(name) {
-        Some(preset) => preset,
+    match Augmentation::preset(name) {
+        Some(preset) => Ok(preset),
         None if Path::new(name).extension().is_some_and(|e| e == "toml") => {
             let text = std::fs::read_to_string(name).map_err(|e| fail(e.to_string()))?;
-            toml::from_str(&text).map_err(|e| fail(e.to_string().trim_end().into()))?
+            toml::from_str(&text).map_err(|e| fail(e.to_string().trim_end().into()))
         }
-        None => return Err(fail("there are no such views".into())),
-    };
-    augmentation.check(3).map_err(fail)?;
-    Ok(augmentation)
+        None => Err(fail("there are no such views".into())),
+    }
 }
 
 fn number(text: &str, fits: fn(f64) -> bool, range: &str) -> Result<f64, String> {

@@ -4,18 +4,18 @@ use std::time::{Duration, Instant};
 
 use curator_core::Context;
 use curator_core::context::{Task, Unit};
-use curator_nn::augment::Draw;
+use curator_nn::Encoder;
 use curator_nn::optimizer::Optimizer;
-use curator_nn::tch::{Device, Tensor, no_grad};
-use curator_nn::{Encoder, batch};
+use curator_nn::tch::Device;
 
 use crate::checkpoint::{self, Position};
 use crate::config::{Length, TrainConfig};
-use crate::data::{self, Batch, Images, Plan};
+use crate::data::{self, Images, Plan};
 use crate::fresh::fresh_encoder;
 use crate::metrics::{self, EpochMetrics};
 use crate::objective::Objective;
 use crate::positives::Partners;
+use crate::replicas::Replicas;
 use crate::schedule::learning_rate;
 use crate::train::Place;
 use crate::{Result, curves, tensorboard};
@@ -33,12 +33,13 @@ pub(crate) struct Training<'a> {
     pub(crate) device: Device,
     pub(crate) encoder: Encoder,
     pub(crate) objective: Objective,
-    optimizer: Optimizer,
+    pub(crate) replicas: Replicas,
+    pub(crate) optimizer: Optimizer,
     partners: Option<Partners>,
     pub(crate) training: Vec<usize>,
     pub(crate) validation: Vec<usize>,
-    batch_size: usize,
-    position: Position,
+    pub(crate) batch_size: usize,
+    pub(crate) position: Position,
     pub(crate) metrics: Vec<EpochMetrics>,
     /// Time spent on measuring, and in all, since the process began to train.
     pub(crate) measuring: Duration,
@@ -59,9 +60,10 @@ impl<'a> Training<'a> {
         config: &'a TrainConfig,
         place: &'a Place,
         images: &'a Images,
-        device: Device,
+        devices: &[Device],
         context: &Context,
     ) -> Result<Self> {
+        let device = devices.first().copied().unwrap_or(Device::Cpu);
         let mut encoder = fresh_encoder(config, place, images, device, context)?;
         encoder.train_in(config.precision);
         let mut objective = Objective::new(config, encoder.dim() as i64, device);
@@ -73,6 +75,7 @@ impl<'a> Training<'a> {
             context.progress.note(&format!("continuing at step {}", position.steps));
         }
         let position = position.unwrap_or_default();
+        let replicas = Replicas::new(config, devices, &encoder, &objective)?;
         let mut metrics = metrics::read(&place.output);
         metrics.retain(|m| m.epoch < position.epoch);
         let partners = Partners::find(images.tiles(), config.positives)?;
@@ -93,6 +96,7 @@ impl<'a> Training<'a> {
             device,
             encoder,
             objective,
+            replicas,
             optimizer,
             partners,
             training,
@@ -244,71 +248,6 @@ impl<'a> Training<'a> {
         tensorboard::write(&self.place.output, &self.metrics)?;
         curves::write(&self.place.output, &self.metrics, None)?;
         self.save()
-    }
-
-    /// One update; returns the loss.
-    fn step(&mut self, batch: &Batch, lr: f64) -> Result<f64> {
-        self.optimizer.zero_grad();
-        let mut sum = 0.0;
-        let parts = batch.parts(self.batch_size);
-        for part in &parts {
-            let loss = self.loss(part, self.position.epoch, true)?;
-            let value = f64::try_from(&loss).map_err(curator_nn::Error::from)?;
-            self.position.check_finite("loss", value, lr, &self.place.output)?;
-            loss.f_backward().map_err(curator_nn::Error::from)?;
-            sum += value;
-        }
-        if parts.len() > 1 {
-            self.optimizer.scale_gradients(1.0 / parts.len() as f64)?;
-        }
-        let norm = self.optimizer.gradient_norm()?;
-        self.position.check_finite("norm of the gradients", norm, lr, &self.place.output)?;
-        if let Some(clip) = self.config.clip.filter(|&clip| norm > clip) {
-            self.optimizer.scale_gradients(clip / norm)?;
-        }
-        self.optimizer.step(lr)?;
-        let loss = sum / parts.len() as f64;
-        self.position.steps += 1;
-        self.position.loss_sum += loss;
-        self.position.norm_sum += norm;
-        Ok(loss)
-    }
-
-    /// The loss of a batch, with the views of an epoch.
-    fn loss(&self, batch: &Batch, epoch: u64, train: bool) -> Result<Tensor> {
-        let tensor =
-            |samples: &[u8]| batch::to_tensor(samples, self.config.input_size, 3, self.device);
-        let pictures = tensor(&batch.samples)?;
-        let partners = batch.partners.as_deref().map(tensor).transpose()?;
-        let view = |pictures: &Tensor, view| {
-            let draw = Draw { seed: self.config.seed, epoch, view, images: &batch.images };
-            self.config.augmentation.apply(pictures, &draw)
-        };
-        let first = view(&pictures, 0)?;
-        let second = view(partners.as_ref().unwrap_or(&pictures), 1)?;
-        self.objective.loss(&self.encoder, &first, &second, train)
-    }
-
-    /// Mean loss of the held-out images; keeps the weights when it is the lowest.
-    fn validate(&mut self, context: &Context) -> Result<Option<f64>> {
-        let (mut sum, mut count) = (0.0, 0_usize);
-        for block in self.validation.chunks(self.batch_size).filter(|block| block.len() > 1) {
-            let batch = self.images.batch(block, context)?;
-            let loss = no_grad(|| self.loss(&batch, FIXED, false))?;
-            sum += f64::try_from(&loss).map_err(curator_nn::Error::from)? * block.len() as f64;
-            count += block.len();
-        }
-        if count == 0 {
-            return Ok(None);
-        }
-        let loss = sum / count as f64;
-        let first = self.metrics.iter().all(|m| m.validation_loss.is_none());
-        if first || loss < self.position.best_loss {
-            (self.position.best_epoch, self.position.best_loss) = (self.position.epoch, loss);
-            let weights = curator_nn::checkpoint::variables(self.encoder.store(), "");
-            curator_nn::checkpoint::write(&checkpoint::best(&self.place.output), &weights)?;
-        }
-        Ok(Some(loss))
     }
 
     fn save(&self) -> Result<()> {

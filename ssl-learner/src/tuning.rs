@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use curator_core::Context;
 use curator_core::context::Unit;
+use curator_nn::Encoder;
 use curator_nn::augment::Draw;
 use curator_nn::optimizer::{Optimizer, Rule};
 use curator_nn::softmax::Softmax;
 use curator_nn::tch::{Device, Kind, Reduction, Tensor, nn, no_grad};
-use curator_nn::{Encoder, batch};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -234,8 +234,7 @@ impl<'a> Tuning<'a> {
     fn loss(&self, batch: &Batch) -> Result<Tensor> {
         let config = self.config;
         let device = self.encoder.store().device();
-        let size = self.encoder.config().input_size;
-        let pictures = batch::to_tensor(&batch.samples, size, 3, device)?;
+        let pictures = self.images.tensor(&batch.samples, device)?;
         let epoch = self.position.epoch;
         let draw = Draw { seed: config.seed, epoch, view: 0, images: &batch.images };
         let views = config.augmentation.apply(&pictures, &draw)?;

@@ -5,9 +5,9 @@
 use std::path::Path;
 
 use curator_core::{Context, atomic};
+use curator_nn::Encoder;
 use curator_nn::augment::{Augmentation, Draw};
-use curator_nn::tch::Kind;
-use curator_nn::{Encoder, batch};
+use curator_nn::tch::{Device, Kind};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,8 @@ impl Verdict {
         let classes = images.classes(&positions)?;
         let by_class = monitor::knn_accuracy(&vec![1.0; classes.len()], 1, &classes, 1).is_some()
             && classes.iter().all(Option::is_some);
+        let bands = images.sight().bands();
+        let dim = baseline::dim(bands);
         let mut scores = Vec::new();
         let measure = if by_class {
             let batch = images.batch(&positions, context)?;
@@ -69,22 +71,21 @@ impl Verdict {
                 let score = knn_accuracy(&embeddings, encoder.dim(), &classes, NEIGHBOURS);
                 scores.push(((*name).to_string(), score.unwrap_or(0.0)));
             }
-            let rows = statistics(&batch.samples, batch.images.len());
-            let rows = comparable(&rows, &rows, baseline::DIM);
-            let score = knn_accuracy(&rows, baseline::DIM, &classes, NEIGHBOURS);
+            let rows = statistics(&batch.samples, batch.images.len(), bands);
+            let rows = comparable(&rows, &rows, dim);
+            let score = knn_accuracy(&rows, dim, &classes, NEIGHBOURS);
             scores.push(("channel statistics".into(), score.unwrap_or(0.0)));
             format!("accuracy of {NEIGHBOURS} nearest neighbours")
         } else {
-            let size = encoders.first().map_or(64, |(_, e)| e.config().input_size);
-            let (first, second) = views(images, &positions, augmentation, size, context)?;
+            let (first, second) = views(images, &positions, augmentation, context)?;
             for (name, encoder) in encoders {
                 let (a, b) = (embed(encoder, &first)?, embed(encoder, &second)?);
                 scores.push(((*name).to_string(), found_first(&a, &b, encoder.dim())));
             }
-            let (a, b) =
-                (statistics(&first, positions.len()), statistics(&second, positions.len()));
-            let scaled = |rows: &[f32]| comparable(rows, &a, baseline::DIM);
-            let score = found_first(&scaled(&a), &scaled(&b), baseline::DIM);
+            let [a, b] =
+                [&first, &second].map(|samples| statistics(samples, positions.len(), bands));
+            let scaled = |rows: &[f32]| comparable(rows, &a, dim);
+            let score = found_first(&scaled(&a), &scaled(&b), dim);
             scores.push(("channel statistics".into(), score));
             "pictures found first by another view of them".into()
         };
@@ -124,15 +125,15 @@ impl Verdict {
 }
 
 fn embed(encoder: &Encoder, samples: &[u8]) -> Result<Vec<f32>> {
-    let size = encoder.config().input_size as usize;
-    let blocks = samples.chunks(128 * size * size * 3);
+    let (size, bands) = (encoder.config().input_size as usize, encoder.config().bands as usize);
+    let blocks = samples.chunks(128 * size * size * bands);
     let rows = blocks.map(|block| Ok(encoder.embed_resized(block)?));
     Ok(rows.collect::<Result<Vec<_>>>()?.concat())
 }
 
-fn statistics(samples: &[u8], pictures: usize) -> Vec<f32> {
+fn statistics(samples: &[u8], pictures: usize, bands: u32) -> Vec<f32> {
     let pictures = samples.par_chunks(samples.len() / pictures.max(1));
-    pictures.flat_map_iter(channel_statistics).collect()
+    pictures.flat_map_iter(|picture| channel_statistics(picture, bands)).collect()
 }
 
 /// Two views of every picture.
@@ -140,14 +141,13 @@ fn views(
     images: &Images,
     positions: &[usize],
     augmentation: &Augmentation,
-    size: u32,
     context: &Context,
 ) -> Result<(Vec<u8>, Vec<u8>)> {
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for block in positions.chunks(128) {
         context.check()?;
         let batch = images.batch(block, context)?;
-        let pictures = batch::to_tensor(&batch.samples, size, 3, curator_nn::tch::Device::Cpu)?;
+        let pictures = images.tensor(&batch.samples, Device::Cpu)?;
         for (view, samples) in [(0, &mut first), (1, &mut second)] {
             let draw = Draw { seed: 0, epoch: u64::MAX, view, images: &batch.images };
             let rendered = augmentation.apply(&pictures, &draw)?;

@@ -5,6 +5,7 @@
 //! what is in each. There is no async code here, no command line, no torch, no FAISS and no web.
 
 pub mod atomic;
+pub mod bands;
 pub mod bbox;
 pub mod calibration;
 pub mod columns;
@@ -45,6 +46,7 @@ pub mod tile;
 pub mod tileset;
 pub mod transform;
 
+pub use bands::Bands;
 pub use bbox::BBox;
 pub use context::Context;
 pub use device::DeviceChoice;

@@ -73,15 +73,18 @@ impl Raster {
         Self { height, data, ..*self }
     }
 
-    /// Resizes an RGB image with a bilinear filter that averages when it shrinks, as Pillow's
-    /// `BILINEAR` and torchvision's antialiased resize do.
+    /// Resizes with a bilinear filter that averages when it shrinks, as Pillow's `BILINEAR` and torchvision's
+    /// antialiased resize do.
     ///
     /// # Errors
-    /// [`Error::Image`] when a side is zero or the image is not RGB.
+    /// [`Error::Image`] when a side is zero.
     pub fn resize(&self, width: u32, height: u32) -> Result<Self> {
         use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images};
         if (width, height) == (self.width, self.height) {
             return Ok(self.clone());
+        }
+        if self.bands != 3 {
+            return self.resize_bands(width, height);
         }
         let fail = |reason: String| Error::Image { name: "resize".into(), reason };
         let source = images::ImageRef::new(self.width, self.height, &self.data, PixelType::U8x3)
@@ -90,6 +93,21 @@ impl Raster {
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
         Resizer::new().resize(&source, &mut target, &options).map_err(|e| fail(e.to_string()))?;
         Ok(Self { width, height, bands: self.bands, data: target.into_vec() })
+    }
+
+    /// Other than three bands, one after the other.
+    fn resize_bands(&self, width: u32, height: u32) -> Result<Self> {
+        let bands = self.bands as usize;
+        let mut data = vec![0; width as usize * height as usize * bands];
+        for band in 0..bands {
+            // Three equal bands are what the filter knows.
+            let samples = self.data.iter().skip(band).step_by(bands);
+            let grey = samples.flat_map(|&x| [x; 3]).collect();
+            let grey = Self { bands: 3, data: grey, ..*self }.resize(width, height)?;
+            let resized = grey.data.iter().step_by(3);
+            data.iter_mut().skip(band).step_by(bands).zip(resized).for_each(|(to, &x)| *to = x);
+        }
+        Ok(Self { width, height, bands: self.bands, data })
     }
 
     /// Encodes an RGB image as JPEG of a quality from 1 to 100, chroma at half resolution.
@@ -126,6 +144,17 @@ impl Raster {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_band_is_resized_as_one_of_three() {
+        let data = (0..24 * 16_u32).flat_map(|i| [i, i * 7, i * 3, i * 5, i * 11].map(|x| x as u8));
+        let five = Raster { width: 24, height: 16, bands: 5, data: data.collect() };
+        let small = five.resize(9, 7).unwrap();
+        let data = five.data.chunks(5).flat_map(|p| [p[4], p[0], p[2]]).collect();
+        let three = Raster { width: 24, height: 16, bands: 3, data }.resize(9, 7).unwrap();
+        let picked: Vec<u8> = small.data.chunks(5).flat_map(|p| [p[4], p[0], p[2]]).collect();
+        assert_eq!((picked, small.bands), (three.data, 5));
+    }
 
     #[test]
     fn a_window_is_the_same_pixels() {

@@ -10,7 +10,7 @@ mod walk;
 use std::path::Path;
 
 use crate::manifest::Input;
-use crate::{Error, Location, Raster, Result, Tile, digest};
+use crate::{Bands, Error, Location, Raster, Result, Tile, digest};
 
 pub use source::{SourceKind, TileSource};
 
@@ -216,6 +216,17 @@ impl TileSet {
         match self.set_of(location) {
             Some((set, own)) => set.decode(&own),
             None => self.source.decode(location, None),
+        }
+    }
+
+    /// The picture at a location as a network sees it: these bands, or red, green and blue.
+    ///
+    /// # Errors
+    /// As [`TileSet::decode`] and [`Bands::decode`].
+    pub fn look(&self, location: &Location, bands: Option<&Bands>) -> Result<Raster> {
+        match bands {
+            Some(bands) => bands.decode(&source::describe(location), &self.encoded(location)?),
+            None => self.decode(location),
         }
     }
 

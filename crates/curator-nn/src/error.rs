@@ -33,13 +33,18 @@ pub enum Error {
         /// The first difference.
         detail: String,
     },
+    /// One of several devices failed; its own error says why.
+    #[error("another device failed")]
+    Replica,
 }
 
 impl Diagnose for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Core(error) => error.hint(),
-            Self::Torch(_) => Some("check the installation with `ssl-learner doctor`".into()),
+            Self::Torch(_) | Self::Replica => {
+                Some("check the installation with `ssl-learner doctor`".into())
+            }
             Self::NoDevice { .. } => {
                 Some("use `--device cpu`, or bring the CUDA libtorch: `CUDA=1 make setup`".into())
             }

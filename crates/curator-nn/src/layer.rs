@@ -3,9 +3,10 @@
 //! <https://arxiv.org/abs/1710.03740>). None of them panics: running out of a GPU's memory is an error.
 
 use tch::nn::{self, Init};
-use tch::{Kind, Tensor};
+use tch::{Kind, Tensor, no_grad};
 
 use crate::Result;
+use crate::parallel::{self, Member};
 
 /// The kind to add up in: 32 bits for 16-bit numbers, their own for wider ones.
 pub(crate) fn wide(kind: Kind) -> Kind {
@@ -78,13 +79,65 @@ impl Norm {
         }
     }
 
-    /// Normalises by the batch's statistics in training, by the running ones otherwise.
+    /// Normalises by the batch's statistics in training, by the running ones otherwise. The batch is that of
+    /// all replicas where there are several.
     pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        if train && let Some(member) = parallel::member() {
+            return self.forward_together(x, &member);
+        }
         let (weight, bias) = self.learnt.as_ref().map(|(w, b)| (w, b)).unzip();
         let running = (Some(&self.running_mean), Some(&self.running_var));
-        Ok(x.f_batch_norm(weight, bias, running.0, running.1, train, 0.1, 1e-5, true)?)
+        Ok(x.f_batch_norm(weight, bias, running.0, running.1, train, MOMENTUM, EPSILON, true)?)
+    }
+
+    /// By the statistics of all replicas: their means and variances, merged as those of parts of one sample are
+    /// (Chan et al. 1979, <http://i.stanford.edu/pub/cstr/reports/cs/tr/79/773/CS-TR-79-773.pdf>, equation 2.1).
+    fn forward_together(&self, x: &Tensor, member: &Member) -> Result<Tensor> {
+        let kind = wide(x.kind());
+        let others: Vec<i64> = (0..x.dim() as i64).filter(|&d| d != 1).collect();
+        let channels = x.size()[1];
+        let count = x.numel() as f64 / channels as f64;
+        let input = x.f_to_kind(kind)?;
+        let (variance, mean) = input.f_var_mean_correction(others.as_slice(), 0.0, false)?;
+        let counts = mean.f_full_like(count)?;
+        let parts = member.gather(&Tensor::f_stack(&[counts, mean, variance], 0)?)?; // [3, C] each
+        let parts = Tensor::f_stack(&parts, 0)?; // [K, 3, C]
+        let part = |i| parts.f_select(1, i); // [K, C]
+        let (counts, means, variances) = (part(0)?, part(1)?, part(2)?);
+        let total = counts.f_sum_dim_intlist(0, false, kind)?;
+        let merged = |values: &Tensor| {
+            values.f_mul(&counts)?.f_sum_dim_intlist(0, false, kind)?.f_div(&total)
+        };
+        let mean = merged(&means)?; // [C]
+        let between = means.f_sub(&mean)?.f_square()?;
+        let variance = merged(&variances.f_add(&between)?)?; // [C]
+        no_grad(|| -> Result<()> {
+            let unbiased = variance.f_mul(&total.f_div(&total.f_sub_scalar(1.0)?)?)?;
+            for (mut running, now) in [
+                (self.running_mean.shallow_clone(), &mean),
+                (self.running_var.shallow_clone(), &unbiased),
+            ] {
+                let _ = running.f_lerp_(now, MOMENTUM)?;
+            }
+            Ok(())
+        })?;
+        let mut scale = variance.f_add_scalar(EPSILON)?.f_rsqrt()?;
+        if let Some((weight, _)) = &self.learnt {
+            scale = scale.f_mul(weight)?;
+        }
+        let mut shift = mean.f_mul(&scale)?.f_neg()?;
+        if let Some((_, bias)) = &self.learnt {
+            shift = shift.f_add(bias)?;
+        }
+        let shape: Vec<i64> = (0..x.dim()).map(|d| if d == 1 { channels } else { 1 }).collect();
+        let y = input.f_mul(&scale.f_view(shape.as_slice())?)?;
+        Ok(y.f_add(&shift.f_view(shape.as_slice())?)?.f_to_kind(x.kind())?)
     }
 }
+
+/// How far running statistics move towards the batch's, and what keeps a variance from being 0; as PyTorch has them.
+const MOMENTUM: f64 = 0.1;
+const EPSILON: f64 = 1e-5;
 
 /// A linear layer; it computes in no fewer than 32 bits.
 #[derive(Debug)]

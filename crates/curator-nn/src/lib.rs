@@ -17,6 +17,7 @@ mod layer;
 pub mod loss;
 mod minicnn;
 pub mod optimizer;
+pub mod parallel;
 mod resnet;
 mod rule;
 pub mod script;

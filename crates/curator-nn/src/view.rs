@@ -127,12 +127,25 @@ fn inverse(m: &[[f64; 3]; 3]) -> [[f64; 3]; 3] {
 pub fn render(pictures: &Tensor, views: &[View]) -> Result<Tensor> {
     let (n, device) = (views.len() as i64, pictures.device());
     let affine: Vec<f32> = views.iter().flat_map(View::affine).collect();
-    let theta = upload(&affine, &[n, 2, 3], device)?;
-    let grid = Tensor::f_affine_grid_generator(&theta, pictures.size(), false)?;
+    let grid = grid(&upload(&affine, &[n, 2, 3], device)?, &pictures.size())?;
     // Bilinear; mirrored beyond the border, so that corners show ground instead of black.
     let warped = pictures.f_grid_sampler(&grid, 0, 2, false)?;
     let colored = recolor(&soften(warped, views)?, views)?;
     punch(&grain(&colored, views)?.f_clamp_(0.0, 1.0)?, views)
+}
+
+/// Where each pixel of the views lies in its picture, `[N, H, W, 2]`, by `theta` `[N, 2, 3]`: what PyTorch's
+/// `affine_grid` gives, as a sum of rows and columns, which takes a fifth of the time of its product.
+fn grid(theta: &Tensor, size: &[i64]) -> Result<Tensor> {
+    let (n, height, width) = (size[0], size[2], size[3]);
+    let centres = |side: i64| -> Result<Tensor> {
+        let centres: Vec<f32> = (0..side).map(|i| (2 * i + 1) as f32 / side as f32 - 1.0).collect();
+        upload(&centres, &[side], theta.device())
+    };
+    let part = |i: i64| theta.f_select(2, i)?.f_view([n, 1, 1, 2]); // [N, 1, 1, 2]
+    let across = centres(width)?.f_view([1, 1, width, 1])?.f_mul(&part(0)?)?; // [N, 1, W, 2]
+    let down = centres(height)?.f_view([1, height, 1, 1])?.f_mul(&part(1)?)?.f_add(&part(2)?)?;
+    Ok(down.f_add(&across)?) // [N, H, W, 2]
 }
 
 /// Blurs the pictures whose views say so: rows and columns times a banded matrix of Gaussian weights,

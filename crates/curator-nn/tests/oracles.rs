@@ -6,8 +6,9 @@
 use curator_nn::backbone::{Arch, Backbone, Stem};
 use curator_nn::head::Mlp;
 use curator_nn::optimizer::{Optimizer, Rule};
+use curator_nn::parallel::{self, Work};
 use curator_nn::tch::{Device, Kind, Tensor, nn, no_grad};
-use curator_nn::{checkpoint, loss};
+use curator_nn::{Error, checkpoint, loss};
 
 /// A tensor of a hash of its indices, equal to the script's.
 fn noise(shape: &[i64], phase: f64, scale: f64) -> Tensor {
@@ -313,5 +314,48 @@ fn a_training_run_has_pytorchs_curve() {
         // Rounding grows from step to step.
         let found = loss.double_value(&[]);
         assert!((found - expected).abs() < 1e-5, "step {step}: {found} {expected}");
+    }
+}
+
+/// A double-precision ResNet-18 with the script's weights.
+fn double_resnet() -> (nn::VarStore, Backbone) {
+    let mut store = nn::VarStore::new(Device::Cpu);
+    let backbone = Backbone::new(&store.root(), Arch::ResNet18, 3, Stem::Small, 32);
+    fill(&mut store);
+    (store, backbone)
+}
+
+#[test]
+fn replicas_have_the_statistics_and_gradients_of_one_device() {
+    let images = noise(&[9, 3, 32, 32], 0.0, 1.0);
+    let compare = |features: &Tensor| {
+        // Contrast of every picture with all others, those of other replicas included.
+        loss::nt_xent(&features.slice(0, 0, 8, 1), &features.slice(0, 1, 9, 1), 0.2).unwrap()
+    };
+    let (one, backbone) = double_resnet();
+    let expected = compare(&backbone.forward(&images, true).unwrap());
+    expected.backward();
+
+    let mut replicas: Vec<_> = (0..3).map(|_| double_resnet()).collect();
+    let shares = [(0, 2), (2, 6), (6, 9)].map(|(from, to)| images.slice(0, from, to, 1));
+    let mut work = replicas.iter_mut().zip(shares).map(|((_, backbone), share)| {
+        Box::new(move || backbone.forward(&share, true)) as Work<'_, Tensor, Error>
+    });
+    let first = work.next().unwrap();
+    let features = parallel::together(first, work.collect()).unwrap();
+    let loss = compare(&Tensor::cat(&features, 0));
+    assert!((&loss - &expected).abs().double_value(&[]) < 1e-10);
+    loss.backward();
+    let all: Vec<_> = replicas.iter().map(|(store, _)| checkpoint::variables(store, "")).collect();
+    for (i, (name, variable)) in checkpoint::variables(&one, "").into_iter().enumerate() {
+        let (found, expected) = if variable.requires_grad() {
+            let gradients: Vec<Tensor> = all.iter().map(|v| v[i].1.grad()).collect();
+            (Tensor::stack(&gradients, 0).sum_dim_intlist(0, false, Kind::Double), variable.grad())
+        } else {
+            (all[2][i].1.shallow_clone(), variable) // running statistics
+        };
+        let scale = expected.abs().max().double_value(&[]) + 1e-12;
+        let difference = (&found - &expected).abs().max().double_value(&[]) / scale;
+        assert!(difference < 1e-8, "{name}: {difference:.1e}");
     }
 }

@@ -137,9 +137,9 @@ pub(super) struct SearchArgs {
 
 impl SearchArgs {
     pub(super) fn run(self, context: &Context) -> Result<Outcome, Error> {
-        let images = read_images(&self.images, self.crop, context)?;
-        let unlike = read_images(&self.unlike, None, context)?;
         let searcher = Searcher::open(&self.index, self.tiles.as_deref(), self.device)?;
+        let images = read_images(&self.images, self.crop, &searcher, context)?;
+        let unlike = read_images(&self.unlike, None, &searcher, context)?;
         for missing in searcher.missing() {
             let text = format!("`{}` is not searched: {}", missing.part, missing.reason);
             context.progress.warn(&text);

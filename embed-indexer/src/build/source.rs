@@ -131,17 +131,22 @@ impl Source {
             (Rows::Set(set), Maker::Model(encoder)) => (set, encoder),
             (Rows::List(_), Maker::Model(_)) => return Ok(Vec::new()),
         };
-        let size = encoder.config().input_size;
+        let (size, look) = (encoder.config().input_size, encoder.config().look.as_ref());
         let decoded: Vec<curator_core::Result<(String, Option<Vec<u8>>)>> = tiles
             .par_iter()
             .zip(same)
             .map(|(&tile, same)| {
-                let image = set.decode(&set.location(tile))?;
+                let place = set.location(tile);
+                let image = set.decode(&place)?;
                 let content = image.content_id();
                 let resized = if same.as_ref() == Some(&content) {
                     None
                 } else {
-                    Some(image.resize(size, size)?.data)
+                    let seen = match look {
+                        Some(_) => set.look(&place, look)?,
+                        None => image,
+                    };
+                    Some(seen.resize(size, size)?.data)
                 };
                 curator_core::Result::Ok((content, resized))
             })

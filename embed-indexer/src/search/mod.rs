@@ -378,6 +378,19 @@ impl Searcher {
         Ok(vector)
     }
 
+    /// Decodes a query picture to what the index's model looks at.
+    ///
+    /// # Errors
+    /// [`curator_core::Error::Image`].
+    pub fn decode_query(&self, name: &str, bytes: &[u8]) -> curator_core::Result<Raster> {
+        match &self.encoder {
+            Some(encoder) => {
+                encoder.lock().unwrap_or_else(PoisonError::into_inner).decode(name, bytes)
+            }
+            None => Raster::decode(name, bytes),
+        }
+    }
+
     fn embeddings(&self, images: &[Raster], rows: &[usize]) -> Result<Vec<f32>> {
         let mut embeddings = Vec::new();
         if !images.is_empty() {
@@ -506,6 +519,7 @@ fn worldview(tile: &Tile) -> Option<String> {
 pub fn read_images(
     paths: &[PathBuf],
     crop: Option<[u32; 4]>,
+    searcher: &Searcher,
     context: &Context,
 ) -> Result<Vec<Raster>> {
     paths
@@ -513,7 +527,7 @@ pub fn read_images(
         .map(|path| {
             context.check()?;
             let bytes = std::fs::read(path).map_err(curator_core::Error::io("read", path))?;
-            let image = Raster::decode(&path.display().to_string(), &bytes)?;
+            let image = searcher.decode_query(&path.display().to_string(), &bytes)?;
             match crop {
                 Some(crop) => cut(&image, crop),
                 None => Ok(image),

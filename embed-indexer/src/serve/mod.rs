@@ -148,7 +148,7 @@ async fn search_by_picture(
     check_picture(&body)?;
     in_turn(service, move |searcher| {
         let mut query = asked.query(searcher)?;
-        let image = Raster::decode("the picture", &body).map_err(|e| unusable(&e))?;
+        let image = searcher.decode_query("the picture", &body).map_err(|e| unusable(&e))?;
         query.images.push(asked.cut(image)?);
         answer(searcher, query, &asked)
     })

@@ -400,7 +400,7 @@ fn class_of(relative: &str) -> Option<String> {
     relative.rsplit('/').nth(1).map(str::to_string)
 }
 
-fn describe(location: &Location) -> String {
+pub(super) fn describe(location: &Location) -> String {
     match location {
         Location::File(path) => path.clone(),
         Location::Record { shard, offset, .. } => format!("shard {shard}, offset {offset}"),

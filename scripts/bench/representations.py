@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What representations learnt without labels are worth, beside lightly's of the same budget of CPU seconds.
 
-    scripts/bench/ssl.py ../shared/data -o out/bench/ssl --cpu-minutes 16 --python VENV/bin/python
-    scripts/bench/ssl.py ../shared/data -o out/bench/ssl --parts ours,table      # some of it
+    scripts/bench/representations.py ../shared/data -o out/bench/ssl --cpu-minutes 16 --python VENV/bin/python
+    scripts/bench/representations.py ../shared/data -o out/bench/ssl --parts ours,table      # some of it
 
 Trains on all pictures of `ucmerced` and `aid` below the folder, without their classes: `ours` with ssl-learner's
 defaults, `lightly` with `simclr_peer.py` (PyTorch, lightly's transform, its recipe; `peer-ours`: with our optimiser

@@ -239,7 +239,7 @@ print(decode, encode, size / len(files), 10 * np.log10(255 ** 2 / np.mean(error)
 def codecs(name: str, native: pathlib.Path) -> tuple[float, float, float, float]:
     """Pictures decoded and encoded a second of one core, mean bytes and dB."""
     command = [PROGRAMS / "examples" / "codecs", name, native, "--threads", 1, "--encodes"]
-    pictures = sum(1 for _ in native.rglob("*.jp*g"))
+    pictures = sum(1 for folder in native.iterdir() for _ in folder.rglob("*.jp*g"))
     (_, _, decoded, _), (text, _, both, _) = measured(*command, 0), measured(*command, 8)
     _, size, psnr = map(float, text.split())
     # Encoding alone is what eight encodings cost more.
@@ -319,7 +319,11 @@ def main() -> None:
         print(f"\nMemory at overlap 0.5: {peak} MB.\n")
         print("| codec, one core, quality 95 | pictures decoded a second | encoded | bytes | PSNR |")
         print("|---|---|---|---|---|")
-        rows = [("libjpeg-turbo (`turbojpeg`), 4:2:0", codecs("turbo", native)), ("`image`", codecs("image", native))]
+        some = place / "some"
+        some.mkdir()
+        for day in sorted(path for path in native.glob("*/*"))[:8]:
+            (some / day.name).symlink_to(day)
+        rows = [("libjpeg-turbo (`turbojpeg`), 4:2:0", codecs("turbo", some)), ("`image`", codecs("image", some))]
         rows.append(("Pillow, 4:2:0", tuple(map(float, run(options.python, "-c", PILLOW_CODEC, native).split()))))
         for title, (decode, encode, size, psnr) in rows:
             print(f"| {title} | {decode:.0f} | {encode:.0f} | {size:,.0f} | {psnr:.2f} dB |")

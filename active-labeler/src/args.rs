@@ -26,6 +26,9 @@ use crate::{Error, Pool};
 pub struct Cli {
     #[command(flatten)]
     common: Common,
+    /// Load models that are TorchScript: such files can hold code, which then runs with your rights
+    #[arg(long, global = true)]
+    trust_model: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -306,6 +309,9 @@ impl Program for Cli {
 
     fn run(self, context: &Context) -> Result<Outcome, Failure> {
         curator_nn::set_threads(self.common.threads.map_or(0, std::num::NonZero::get));
+        if self.trust_model {
+            curator_nn::script::trust_models();
+        }
         let report = match self.command {
             Command::Run(args) => {
                 let config = args.ask.config();

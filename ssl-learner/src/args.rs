@@ -19,6 +19,9 @@ use crate::{adopt, classify, evaluate, export, finetune, preview, train};
 pub struct Cli {
     #[command(flatten)]
     common: Common,
+    /// Load models that are TorchScript: such files can hold code, which then runs with your rights
+    #[arg(long, global = true)]
+    trust_model: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -89,6 +92,9 @@ impl Program for Cli {
 
     fn run(self, context: &Context) -> Result<Outcome, Failure> {
         curator_nn::set_threads(self.common.threads.map_or(0, std::num::NonZero::get));
+        if self.trust_model {
+            curator_nn::script::trust_models();
+        }
         curator_nn::device::keep_memory();
         match self.command {
             Command::Train(args) => {

@@ -17,6 +17,23 @@ pub struct Budget {
     pub disk: usize,
 }
 
+/// The flags of what is kept.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CacheArgs {
+    /// Keep decoded images in memory when they fit into so many megabytes
+    #[arg(long, default_value_t = 2048, value_name = "MB")]
+    cache_mb: usize,
+    /// Else keep them beside the model when they fit into so many megabytes of disk, until training ends
+    #[arg(long, default_value_t = 0, value_name = "MB")]
+    disk_cache_mb: usize,
+}
+
+impl CacheArgs {
+    pub(crate) fn budget(&self) -> Budget {
+        Budget { memory: self.cache_mb << 20, disk: self.disk_cache_mb << 20 }
+    }
+}
+
 /// Pictures of one size, one after the other. The operating system keeps what is read often of those
 /// on disk in memory of its own.
 pub(crate) enum Cache {

@@ -1,5 +1,6 @@
 //! Where a run stands, so that it can be killed and continued.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use curator_core::Error as CoreError;
@@ -82,7 +83,7 @@ pub(crate) fn save(
     heads: &nn::VarStore,
     optimizer: &Optimizer,
 ) -> Result<()> {
-    let mut tensors = checkpoint::variables(encoder.store(), "encoder.");
+    let mut tensors = encoder.state("encoder.")?;
     tensors.extend(checkpoint::variables(heads, "heads."));
     tensors.extend(optimizer.state().into_iter().map(|(n, t)| (format!("optimizer.{n}"), t)));
     tensors.push(("position".into(), Tensor::from_slice(&position.integers())));
@@ -90,47 +91,59 @@ pub(crate) fn save(
     Ok(checkpoint::write(&path(output), &tensors)?)
 }
 
-/// Restores the state; `None` when there is no checkpoint.
-pub(crate) fn load(
-    output: &Path,
-    encoder: &mut Encoder,
-    heads: &mut nn::VarStore,
-    optimizer: &mut Optimizer,
-) -> Result<Option<Position>> {
-    let path = path(output);
-    if !path.is_file() {
-        return Ok(None);
+/// A state that was read. The encoder comes first, then the optimiser is made for its variables.
+pub(crate) struct Saved {
+    output: PathBuf,
+    tensors: HashMap<String, Tensor>,
+}
+
+impl Saved {
+    /// The newest; `None` when there is none.
+    pub(crate) fn read(output: &Path) -> Result<Option<Self>> {
+        let path = path(output);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let unfit = |source| Error::Checkpoint { directory: directory(output), source };
+        let tensors = checkpoint::read(&path).map_err(unfit)?;
+        Ok(Some(Self { output: output.into(), tensors }))
     }
-    let unfit = |source| Error::Checkpoint { directory: directory(output), source };
-    let tensors = checkpoint::read(&path).map_err(unfit)?;
-    let mut restore = || {
-        checkpoint::restore(encoder.store_mut(), "encoder.", &tensors, &path)?;
-        checkpoint::restore(heads, "heads.", &tensors, &path)?;
-        let state = tensors.iter().filter_map(|(name, tensor)| {
+
+    /// Restores encoder and heads, and says where the run stood.
+    pub(crate) fn restore_networks(
+        &self,
+        encoder: &mut Encoder,
+        heads: &mut nn::VarStore,
+    ) -> Result<Position> {
+        let path = path(&self.output);
+        encoder
+            .restore("encoder.", &self.tensors, &path)
+            .and_then(|()| checkpoint::restore(heads, "heads.", &self.tensors, &path))
+            .map_err(|source| self.unfit(source))?;
+        position(&self.tensors).ok_or_else(|| {
+            let found = "one without a position";
+            self.unfit(CoreError::damaged(&path, "a checkpoint of this version", found).into())
+        })
+    }
+
+    pub(crate) fn restore_optimizer(&self, optimizer: &mut Optimizer) -> Result<()> {
+        let state = self.tensors.iter().filter_map(|(name, tensor)| {
             Some((name.strip_prefix("optimizer.")?.to_string(), tensor.shallow_clone()))
         });
-        optimizer.restore(&state.collect())
-    };
-    restore().map_err(unfit)?;
-    let integers = tensors.get("position").and_then(|t| Vec::<i64>::try_from(t).ok());
-    let floats = tensors.get("tally").and_then(|t| Vec::<f64>::try_from(t).ok());
-    match (integers.as_deref(), floats.as_deref()) {
-        (
-            Some(&[epoch, step, steps, elapsed_ms, best_epoch]),
-            Some(&[best_loss, loss_sum, norm_sum]),
-        ) => Ok(Some(Position {
-            epoch: epoch as u64,
-            step: step as u64,
-            steps: steps as u64,
-            elapsed_ms: elapsed_ms as u64,
-            best_epoch: best_epoch as u64,
-            best_loss,
-            loss_sum,
-            norm_sum,
-        })),
-        _ => {
-            let found = "one without a position";
-            Err(unfit(CoreError::damaged(&path, "a checkpoint of this version", found).into()))
-        }
+        optimizer.restore(&state.collect()).map_err(|source| self.unfit(source))
     }
+
+    fn unfit(&self, source: curator_nn::Error) -> Error {
+        Error::Checkpoint { directory: directory(&self.output), source }
+    }
+}
+
+fn position(tensors: &HashMap<String, Tensor>) -> Option<Position> {
+    let integers = Vec::<i64>::try_from(tensors.get("position")?).ok()?;
+    let floats = Vec::<f64>::try_from(tensors.get("tally")?).ok()?;
+    let [epoch, step, steps, elapsed_ms, best_epoch] = integers[..] else { return None };
+    let [best_loss, loss_sum, norm_sum] = floats[..] else { return None };
+    let [epoch, step, steps, elapsed_ms, best_epoch] =
+        [epoch, step, steps, elapsed_ms, best_epoch].map(|x| x as u64);
+    Some(Position { epoch, step, steps, elapsed_ms, best_epoch, best_loss, loss_sum, norm_sum })
 }

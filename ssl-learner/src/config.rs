@@ -103,6 +103,9 @@ pub struct TrainConfig {
     pub arch: Arch,
     /// Its first layers.
     pub stem: Stem,
+    /// Digest of the user's own module; a network of ours without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<String>,
     /// Digest of the file of starting weights; random weights without.
     pub weights: Option<String>,
     /// Pictures are resized to this many pixels a side.

@@ -61,6 +61,9 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A module of the user's own normalises batches as it does, on its own device.
+    #[error("`--encoder` works on one device")]
+    ManyDevices,
     /// A model of a hub that cannot be had.
     #[error("`{name}` from the hub: {reason}")]
     Hub {
@@ -129,6 +132,7 @@ impl Diagnose for Error {
                 "use satellite, simclr, multispectral, or a TOML file of `docs/ssl-learner.md`"
                     .into(),
             ),
+            Self::ManyDevices => Some("give one `--device`, or an `--arch`".into()),
             Self::Hub { .. } => Some(
                 "look at the hub's page; a file that was brought otherwise is taken by its path"
                     .into(),
@@ -155,7 +159,7 @@ impl Diagnose for Error {
             Self::Core(error) => error.exit_code(),
             Self::Nn(error) => error.exit_code(),
             Self::Labels(error) => error.exit_code(),
-            Self::Views { .. } => exit::USAGE,
+            Self::Views { .. } | Self::ManyDevices => exit::USAGE,
             _ => exit::FAILED,
         }
     }

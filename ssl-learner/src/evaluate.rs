@@ -7,7 +7,7 @@ use curator_core::context::Unit;
 use curator_core::logistic::mean_and_deviation;
 use curator_core::metrics::average_precision;
 use curator_core::{Bands, Context, DeviceChoice, Location, Raster, TileSet, atomic};
-use curator_nn::Encoder;
+use curator_nn::{Arch, Encoder};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -136,6 +136,8 @@ pub fn run(evaluation: &Evaluation, context: &Context) -> Result<Report> {
         encoders.push((model.display().to_string(), Encoder::load(model, device)?));
     }
     let first = encoders.first().map(|(_, encoder)| encoder.config().clone());
+    // A module of the user's own has no random weights.
+    let first = first.filter(|config| config.arch != Arch::Script);
     encoders.extend(first.map(|config| {
         ("random weights".to_string(), Encoder::init(config, evaluation.seed, device))
     }));

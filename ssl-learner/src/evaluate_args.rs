@@ -10,6 +10,7 @@ use curator_nn::backbone::Stem;
 use crate::adopt::Import;
 use crate::evaluate::Evaluation;
 use crate::labels::Labels;
+use crate::train_args::built;
 use crate::{Result, hub};
 
 /// Flags of `evaluate`.
@@ -103,7 +104,7 @@ pub(crate) struct ImportArgs {
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     /// resnet18, resnet34, resnet50, vit-tiny, minicnn, or minicnn-N for N features
-    #[arg(long)]
+    #[arg(long, value_parser = built)]
     arch: Arch,
     /// First layers: large (ImageNet), small or tiny
     #[arg(long, default_value = "large")]

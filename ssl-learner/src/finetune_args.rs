@@ -6,10 +6,11 @@ use curator_cli::DeviceChoice;
 use curator_nn::{EncoderConfig, Precision};
 
 use crate::Result;
-use crate::cache::Budget;
+use crate::cache::CacheArgs;
 use crate::finetune::{FinetuneConfig, Mode, Place};
 use crate::labels::Labels;
-use crate::train_args::{not_negative, positive, share, views};
+use crate::numbers::{factor, not_negative, part, positive, share};
+use crate::train_args::views;
 
 /// Flags of `finetune`.
 #[derive(Debug, clap::Args)]
@@ -56,7 +57,7 @@ pub(crate) struct FinetuneArgs {
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65536), help_heading = "With --mode full")]
     batch_size: u32,
     /// Peak learning rate of the head
-    #[arg(long, default_value_t = 3e-4, value_parser = positive, help_heading = "With --mode full")]
+    #[arg(long, default_value_t = 5e-5, value_parser = positive, help_heading = "With --mode full")]
     lr: f64,
     /// Share of the training in which the learning rate rises
     #[arg(long, default_value_t = 0.1, value_name = "SHARE", value_parser = share, help_heading = "With --mode full")]
@@ -83,12 +84,8 @@ pub(crate) struct FinetuneArgs {
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
-    /// Keep decoded images in memory when they fit into so many megabytes
-    #[arg(long, default_value_t = 2048, value_name = "MB")]
-    cache_mb: usize,
-    /// Else keep them beside the model when they fit into so many megabytes of disk, until training ends
-    #[arg(long, default_value_t = 0, value_name = "MB")]
-    disk_cache_mb: usize,
+    #[command(flatten)]
+    cache: CacheArgs,
     /// Replace a model that was made with another configuration
     #[arg(long)]
     force: bool,
@@ -125,22 +122,8 @@ impl FinetuneArgs {
             model: self.model.clone(),
             output: self.output.clone(),
             device: self.device,
-            cache: Budget { memory: self.cache_mb << 20, disk: self.disk_cache_mb << 20 },
+            cache: self.cache.budget(),
             force: self.force,
         }
-    }
-}
-
-fn part(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(value) if (0.0..=0.4).contains(&value) => Ok(value),
-        _ => Err("it must be from 0 to 0.4".into()),
-    }
-}
-
-fn factor(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(value) if value > 0.0 && value <= 1.0 => Ok(value),
-        _ => Err("it must be above 0, and 1 at most".into()),
     }
 }

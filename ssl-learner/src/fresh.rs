@@ -35,6 +35,11 @@ pub(crate) fn fresh_encoder(
         resolution: first.and_then(|tile| tile.resolution),
         ..EncoderConfig::rgb(config.arch, config.input_size)
     };
+    if let Some(path) = &place.encoder {
+        // The heads are drawn after it.
+        curator_nn::tch::manual_seed(i64::from_ne_bytes(config.seed.to_ne_bytes()));
+        return Ok(Encoder::scripted(path, encoder_config, device)?);
+    }
     let mut encoder = Encoder::init(encoder_config, config.seed, device);
     if let Some(path) = &place.weights {
         let adopted = weights::adopt(encoder.store_mut(), path)?;

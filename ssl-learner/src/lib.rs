@@ -38,6 +38,7 @@ mod look;
 mod metrics;
 mod monitor;
 mod neighbours;
+mod numbers;
 mod objective;
 mod positives;
 pub mod preview;

@@ -72,7 +72,7 @@ impl Training<'_> {
         let first = self.metrics.iter().all(|m| m.validation_loss.is_none());
         if first || loss < self.position.best_loss {
             (self.position.best_epoch, self.position.best_loss) = (self.position.epoch, loss);
-            let weights = curator_nn::checkpoint::variables(self.encoder.store(), "");
+            let weights = self.encoder.state("")?;
             curator_nn::checkpoint::write(&checkpoint::best(&self.place.output), &weights)?;
         }
         Ok(Some(loss))

@@ -29,6 +29,8 @@ pub struct Place {
     pub output: PathBuf,
     /// The file of starting weights.
     pub weights: Option<PathBuf>,
+    /// The file of a TorchScript module that is the encoder.
+    pub encoder: Option<PathBuf>,
     /// The devices; several share every batch.
     pub devices: Vec<DeviceChoice>,
     /// Where decoded images are kept.
@@ -89,6 +91,9 @@ impl std::fmt::Display for Report {
 pub fn run(config: &TrainConfig, place: &Place, context: &Context) -> Result<Report> {
     let devices = place.devices.iter().map(|&choice| curator_nn::device(choice));
     let devices = devices.collect::<curator_nn::Result<Vec<_>>>()?;
+    if place.encoder.is_some() && devices.len() > 1 {
+        return Err(Error::ManyDevices);
+    }
     let device = devices.first().copied().unwrap_or(Device::Cpu);
     let tiles = TileSet::open(&place.tiles)?;
     let recipe = serde_json::to_value(config).unwrap_or_default();
@@ -106,14 +111,21 @@ pub fn run(config: &TrainConfig, place: &Place, context: &Context) -> Result<Rep
     let training = Training::start(config, place, &images, &devices, context)?;
     let Trained { encoder, steps, metrics } = training.finish(context)?;
 
-    let untrained = TrainConfig { weights: None, ..config.clone() };
-    let no_weights = Place { weights: None, ..place.clone() };
-    let random = fresh_encoder(&untrained, &no_weights, &images, device, context)?;
-    let starting = match config.weights {
-        Some(_) => Some(fresh_encoder(config, place, &images, device, context)?),
-        None => None,
+    let fresh = |config: &TrainConfig, place: &Place| {
+        fresh_encoder(config, place, &images, device, context)
     };
-    let mut encoders = vec![("model", &encoder), ("random weights", &random)];
+    // A module of the user's own has the weights that it has, and no others.
+    let random = match config.module {
+        Some(_) => None,
+        None => {
+            let untrained = TrainConfig { weights: None, ..config.clone() };
+            Some(fresh(&untrained, &Place { weights: None, ..place.clone() })?)
+        }
+    };
+    let starts = config.weights.is_some() || config.module.is_some();
+    let starting = if starts { Some(fresh(config, place)?) } else { None };
+    let mut encoders = vec![("model", &encoder)];
+    encoders.extend(random.as_ref().map(|random| ("random weights", random)));
     encoders.extend(starting.as_ref().map(|starting| ("starting weights", starting)));
     let verdict = Verdict::of(&encoders, &images, &config.augmentation, context)?;
     if !verdict.good {
@@ -121,6 +133,7 @@ pub fn run(config: &TrainConfig, place: &Place, context: &Context) -> Result<Rep
     }
 
     encoder.save(&place.output)?;
+    let script = config.module.is_some().then_some(("encoder.pt", 1));
     verdict.write(&place.output)?;
     curves::write(&place.output, &metrics, Some(&verdict))?;
     let mut manifest = Manifest::new(manifest::MODEL, settle::created_by(), recipe);
@@ -132,7 +145,10 @@ pub fn run(config: &TrainConfig, place: &Place, context: &Context) -> Result<Rep
         ("verdict.json", 1),
         ("metrics.jsonl", epochs),
         (tensorboard::PATH, epochs),
-    ] {
+    ]
+    .into_iter()
+    .chain(script)
+    {
         let digest = digest::of_file(&place.output.join(path))?;
         manifest.parts.push(Part { path: path.into(), rows, digest });
     }

@@ -9,9 +9,10 @@ use curator_nn::backbone::Stem;
 use curator_nn::optimizer::Rule;
 use curator_nn::{Arch, Precision};
 
-use crate::cache::Budget;
+use crate::cache::CacheArgs;
 use crate::config::{Length, Method, Positives, TrainConfig};
 use crate::look::BandChoice;
+use crate::numbers::{not_negative, positive, share};
 use crate::train::Place;
 use crate::{Error, Result, hub};
 
@@ -46,8 +47,11 @@ pub(crate) struct TrainArgs {
     no_stop_gradient: bool,
 
     /// resnet18, resnet34, resnet50, vit-tiny, minicnn, or minicnn-N for N features
-    #[arg(long, default_value = "resnet18", help_heading = "Encoder")]
+    #[arg(long, default_value = "resnet18", value_parser = built, help_heading = "Encoder")]
     arch: Arch,
+    /// A TorchScript module of your own as encoder, which makes [N, D] of normalised pictures; needs --trust-model
+    #[arg(long, value_name = "FILE.pt", value_parser = module, conflicts_with_all = ["arch", "stem", "weights"], help_heading = "Encoder")]
+    encoder: Option<PathBuf>,
     /// First layers: large (ImageNet), small (half the resolution) or tiny (all of it) [default: by size]
     #[arg(long, help_heading = "Encoder")]
     stem: Option<Stem>,
@@ -111,12 +115,8 @@ pub(crate) struct TrainArgs {
     /// auto, cpu, cuda or cuda:N; several, as in cuda:0,cuda:1, share every batch
     #[arg(long, default_value = "auto", value_delimiter = ',')]
     device: Vec<DeviceChoice>,
-    /// Keep decoded images in memory when they fit into so many megabytes
-    #[arg(long, default_value_t = 2048, value_name = "MB")]
-    cache_mb: usize,
-    /// Else keep them beside the model when they fit into so many megabytes of disk, until training ends
-    #[arg(long, default_value_t = 0, value_name = "MB")]
-    disk_cache_mb: usize,
+    #[command(flatten)]
+    cache: CacheArgs,
     /// Replace a model that was trained with another configuration
     #[arg(long)]
     force: bool,
@@ -136,8 +136,9 @@ impl TrainArgs {
             tiles: self.tiles.clone(),
             output: self.output.clone(),
             weights,
+            encoder: self.encoder.clone(),
             devices: self.device.clone(),
-            cache: Budget { memory: self.cache_mb << 20, disk: self.disk_cache_mb << 20 },
+            cache: self.cache.budget(),
             monitor_every: self.monitor_every,
             force: self.force,
         }
@@ -164,7 +165,8 @@ impl TrainArgs {
         Ok(TrainConfig {
             method: self.method,
             stop_gradient: !self.no_stop_gradient,
-            arch: self.arch,
+            arch: if self.encoder.is_some() { Arch::Script } else { self.arch },
+            module: self.encoder.as_deref().map(digest::of_file).transpose()?,
             stem: self.stem.unwrap_or(stem),
             weights: weights.map(digest::of_file).transpose()?,
             input_size: self.input_size,
@@ -207,21 +209,18 @@ pub(crate) fn views(name: Option<&str>, rgb: bool) -> Result<Augmentation> {
     }
 }
 
-fn number(text: &str, fits: fn(f64) -> bool, range: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(value) if fits(value) => Ok(value),
-        _ => Err(format!("it must be {range}")),
+/// An architecture that is built here.
+pub(crate) fn built(text: &str) -> Result<Arch, String> {
+    match text.parse()? {
+        Arch::Script => Err("a module of your own is given as `--encoder FILE.pt`".into()),
+        arch => Ok(arch),
     }
 }
 
-pub(crate) fn positive(text: &str) -> Result<f64, String> {
-    number(text, |value| value > 0.0 && value.is_finite(), "a number above 0")
-}
-
-pub(crate) fn not_negative(text: &str) -> Result<f64, String> {
-    number(text, |value| value >= 0.0 && value.is_finite(), "0 or a number above")
-}
-
-pub(crate) fn share(text: &str) -> Result<f64, String> {
-    number(text, |value| (0.0..=0.9).contains(&value), "from 0 to 0.9")
+/// A file of TorchScript: it can hold code, so it comes from this computer, and nowhere else.
+fn module(text: &str) -> Result<PathBuf, String> {
+    if text.contains("://") || text.starts_with("hub:") {
+        return Err("TorchScript can hold code: it must be a file of this computer".into());
+    }
+    Ok(text.into())
 }

@@ -8,7 +8,7 @@ use curator_nn::Encoder;
 use curator_nn::optimizer::Optimizer;
 use curator_nn::tch::Device;
 
-use crate::checkpoint::{self, Position};
+use crate::checkpoint::{self, Position, Saved};
 use crate::config::{Length, TrainConfig};
 use crate::data::{self, Images, Plan};
 use crate::fresh::fresh_encoder;
@@ -67,14 +67,17 @@ impl<'a> Training<'a> {
         let mut encoder = fresh_encoder(config, place, images, device, context)?;
         encoder.train_in(config.precision);
         let mut objective = Objective::new(config, encoder.dim() as i64, device);
+        let saved = Saved::read(&place.output)?;
+        let mut position = Position::default();
+        if let Some(saved) = &saved {
+            position = saved.restore_networks(&mut encoder, objective.store_mut())?;
+        }
         let stores = [("encoder.", encoder.store()), ("heads.", objective.store())];
         let mut optimizer = Optimizer::new(&stores, config.optimizer, config.weight_decay);
-        let position =
-            checkpoint::load(&place.output, &mut encoder, objective.store_mut(), &mut optimizer)?;
-        if let Some(position) = position {
+        if let Some(saved) = &saved {
+            saved.restore_optimizer(&mut optimizer)?;
             context.progress.note(&format!("continuing at step {}", position.steps));
         }
-        let position = position.unwrap_or_default();
         let replicas = Replicas::new(config, devices, &encoder, &objective)?;
         let mut metrics = metrics::read(&place.output);
         metrics.retain(|m| m.epoch < position.epoch);
@@ -148,7 +151,7 @@ impl<'a> Training<'a> {
             let epoch = self.position.best_epoch;
             context.progress.note(&format!("keeping the weights of epoch {epoch}, the best"));
             let tensors = curator_nn::checkpoint::read(&best)?;
-            curator_nn::checkpoint::restore(self.encoder.store_mut(), "", &tensors, &best)?;
+            self.encoder.restore("", &tensors, &best)?;
         }
         Ok(Trained { encoder: self.encoder, steps: self.position.steps, metrics: self.metrics })
     }

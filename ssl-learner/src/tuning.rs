@@ -12,7 +12,7 @@ use curator_nn::tch::{Device, Kind, Reduction, Tensor, nn, no_grad};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::checkpoint::{self, Position};
+use crate::checkpoint::{self, Position, Saved};
 use crate::confusion::likeliest;
 use crate::data::{self, Batch, Images, Plan};
 use crate::finetune::{FinetuneConfig, Place, features};
@@ -110,6 +110,11 @@ impl<'a> Tuning<'a> {
             Tensor::f_from_slice(&weights).and_then(|weights| weights.f_to_device(device));
         let class_weights = class_weights.map_err(curator_nn::Error::from)?;
         let arch = encoder.config().arch;
+        let saved = Saved::read(&place.output)?;
+        let mut position = Position { best_loss: loss, ..Position::default() };
+        if let Some(saved) = &saved {
+            position = saved.restore_networks(&mut encoder, &mut layer.store)?;
+        }
         let stores = [("encoder.", encoder.store()), ("heads.", &layer.store)];
         let rate = |name: &str| match name.strip_prefix("encoder.") {
             None => 1.0,
@@ -118,14 +123,11 @@ impl<'a> Tuning<'a> {
         };
         let mut optimizer =
             Optimizer::new(&stores, Rule::AdamW, config.weight_decay).with_rates(rate);
-        let saved =
-            checkpoint::load(&place.output, &mut encoder, &mut layer.store, &mut optimizer)?;
         let fresh = saved.is_none();
-        if let Some(position) = saved {
+        if let Some(saved) = &saved {
+            saved.restore_optimizer(&mut optimizer)?;
             context.progress.note(&format!("continuing at step {}", position.steps));
         }
-        let start = Position { best_loss: loss, ..Position::default() };
-        let position = saved.unwrap_or(start);
         let lines = read(place).into_iter().filter(|line| line.epoch < position.epoch).collect();
         let batch_size = config.batch_size.min(split.training.len());
         let run = Self {
@@ -210,7 +212,7 @@ impl<'a> Tuning<'a> {
         let best = checkpoint::best(&self.place.output);
         let tensors = curator_nn::checkpoint::read(&best)?;
         let Self { mut encoder, mut layer, .. } = self;
-        curator_nn::checkpoint::restore(encoder.store_mut(), "encoder.", &tensors, &best)?;
+        encoder.restore("encoder.", &tensors, &best)?;
         curator_nn::checkpoint::restore(&mut layer.store, "heads.", &tensors, &best)?;
         Ok(Tuned { encoder, layer, epochs: [self.position.epoch, self.position.best_epoch] })
     }
@@ -276,7 +278,7 @@ impl<'a> Tuning<'a> {
 
     /// Keeps these weights as the best so far.
     fn keep(&self) -> Result<()> {
-        let mut weights = curator_nn::checkpoint::variables(self.encoder.store(), "encoder.");
+        let mut weights = self.encoder.state("encoder.")?;
         weights.extend(curator_nn::checkpoint::variables(&self.layer.store, "heads."));
         Ok(curator_nn::checkpoint::write(&checkpoint::best(&self.place.output), &weights)?)
     }

@@ -23,10 +23,12 @@ pub enum Arch {
     MiniCnn(u16),
     /// Vision transformer of 12 layers, 192 features (Touvron et al. 2021, DeiT-Ti).
     VitTiny,
+    /// A TorchScript module of the user's own, beside the configuration; see [`crate::Encoder::scripted`].
+    Script,
 }
 
 impl Arch {
-    /// Numbers in a feature vector.
+    /// Numbers in a feature vector; 0 where only the module knows.
     #[must_use]
     pub fn features(self) -> u32 {
         match self {
@@ -34,6 +36,7 @@ impl Arch {
             Self::ResNet50 => 2048,
             Self::MiniCnn(features) => u32::from(features),
             Self::VitTiny => vit::DIM as u32,
+            Self::Script => 0,
         }
     }
 }
@@ -60,6 +63,7 @@ impl Arch {
                 "norm" => Some(self.stages() - 1),
                 _ => None,
             },
+            Self::Script => None,
         };
         stage.unwrap_or(0).min(self.stages() - 1)
     }
@@ -70,6 +74,7 @@ impl Arch {
         match self {
             Self::ResNet18 | Self::ResNet34 | Self::ResNet50 | Self::MiniCnn(_) => 5,
             Self::VitTiny => vit::DEPTH as u32 + 2,
+            Self::Script => 1,
         }
     }
 }
@@ -85,6 +90,7 @@ impl std::str::FromStr for Arch {
             "resnet50" => Ok(Self::ResNet50),
             "minicnn" => Ok(Self::MiniCnn(128)),
             "vit-tiny" => Ok(Self::VitTiny),
+            "torchscript" => Ok(Self::Script),
             _ => match text.strip_prefix("minicnn-").map(str::parse) {
                 Some(Ok(features @ 1..=8192)) => Ok(Self::MiniCnn(features)),
                 _ => Err(usage()),
@@ -102,6 +108,7 @@ impl std::fmt::Display for Arch {
             Self::MiniCnn(128) => f.write_str("minicnn"),
             Self::MiniCnn(features) => write!(f, "minicnn-{features}"),
             Self::VitTiny => f.write_str("vit-tiny"),
+            Self::Script => f.write_str("torchscript"),
         }
     }
 }
@@ -173,6 +180,9 @@ enum Network {
 impl Backbone {
     /// Builds the network's variables below `path`, with torchvision's and timm's names, for pictures
     /// of `bands` bands and `size` pixels a side (which only a transformer depends on).
+    ///
+    /// # Panics
+    /// Of [`Arch::Script`], whose network is a file.
     #[must_use]
     pub fn new(path: &nn::Path, arch: Arch, bands: i64, stem: Stem, size: i64) -> Self {
         let network = match arch {
@@ -183,6 +193,7 @@ impl Backbone {
                 Network::MiniCnn(minicnn::minicnn(path, bands, i64::from(features)))
             }
             Arch::VitTiny => Network::Vit(vit::tiny(path, bands, stem, size)),
+            Arch::Script => unreachable!("a module of the user's own is loaded, not built"),
         };
         Self { network }
     }

@@ -9,11 +9,15 @@ use tch::{Device, Kind, Tensor, nn, no_grad};
 
 use crate::backbone::{Arch, Backbone, Stem};
 use crate::device::Precision;
+use crate::script::Scripted;
 use crate::{Error, Result, batch, checkpoint, loss};
 
 /// File names in a `curator.model` directory.
 const WEIGHTS: &str = "encoder.safetensors";
 const CONFIG: &str = "config.json";
+const SCRIPT: &str = "encoder.pt";
+/// What a module of the user's own is called among tensors.
+const MODULE: &str = "torchscript";
 
 /// `config.json` of a model: what must be known to use the weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,24 +49,54 @@ pub struct EncoderConfig {
 pub struct Encoder {
     config: EncoderConfig,
     store: nn::VarStore,
-    backbone: Backbone,
+    network: Network,
     /// Mean and standard deviation of each band, `[1, C, 1, 1]`. Kept, not made for every batch: a tensor made of
     /// numbers while a network is traced is traced as zeros.
     normal: [Tensor; 2],
     training_kind: Kind,
 }
 
+enum Network {
+    Built(Backbone),
+    Script(Scripted),
+}
+
 impl Encoder {
     /// An encoder with fresh weights, equal for equal seeds.
+    ///
+    /// # Panics
+    /// Of [`Arch::Script`]; see [`Encoder::scripted`].
     #[must_use]
     pub fn init(config: EncoderConfig, seed: u64, device: Device) -> Self {
         tch::manual_seed(i64::from_ne_bytes(seed.to_ne_bytes()));
         let store = nn::VarStore::new(device);
         let (bands, size) = (i64::from(config.bands), i64::from(config.input_size));
         let backbone = Backbone::new(&store.root(), config.arch, bands, config.stem, size);
+        Self::of(config, store, Network::Built(backbone))
+    }
+
+    /// An encoder whose network is a TorchScript module of the user's own, with the weights that it has: normalised
+    /// pictures `[N, C, S, S]` to features `[N, D]`. It computes in 32 bits.
+    ///
+    /// # Errors
+    /// [`Error::Untrusted`] unless [`crate::script::trust_models`] was called, [`Error::Weights`] when the module
+    /// makes something else of pictures.
+    pub fn scripted(path: &Path, config: EncoderConfig, device: Device) -> Result<Self> {
+        let store = nn::VarStore::new(device);
+        let script = Scripted::load(path, &store)?;
+        let shape = [2, config.bands, config.input_size, config.input_size].map(i64::from);
+        let blank = Tensor::f_zeros(shape, (Kind::Float, device))?;
+        let features = no_grad(|| script.forward(&blank, false))?;
+        let embedding_size = features.size()[1] as u32;
+        let config = EncoderConfig { arch: Arch::Script, embedding_size, ..config };
+        Ok(Self::of(config, store, Network::Script(script)))
+    }
+
+    fn of(config: EncoderConfig, store: nn::VarStore, network: Network) -> Self {
+        let device = store.device();
         let vector = |x: &[f32]| Tensor::from_slice(x).view([1, -1, 1, 1]).to_device(device);
         let normal = [vector(&config.mean), vector(&config.std)];
-        Self { config, store, backbone, normal, training_kind: Kind::Float }
+        Self { config, store, network, normal, training_kind: Kind::Float }
     }
 
     /// Loads a `curator.model` directory, or the copy of one inside an index.
@@ -74,22 +108,65 @@ impl Encoder {
         if Manifest::exists(directory) {
             Manifest::open(directory, manifest::MODEL)?;
         }
-        let mut encoder = Self::init(EncoderConfig::read(directory)?, 0, device);
+        let config = EncoderConfig::read(directory)?;
+        if config.arch == Arch::Script {
+            return Self::scripted(&directory.join(SCRIPT), config, device);
+        }
+        let mut encoder = Self::init(config, 0, device);
         let path = directory.join(WEIGHTS);
         checkpoint::restore(&mut encoder.store, "", &checkpoint::read(&path)?, &path)?;
         Ok(encoder)
     }
 
-    /// Writes `encoder.safetensors` and `config.json`.
+    /// Writes `encoder.safetensors` and `config.json`; of a module of the user's own `encoder.pt` too.
     ///
     /// # Errors
     /// [`Error::Core`] when the directory cannot be written.
     pub fn save(&self, directory: &Path) -> Result<()> {
         checkpoint::write(&directory.join(WEIGHTS), &checkpoint::variables(&self.store, ""))?;
+        if let Network::Script(script) = &self.network {
+            script.save(&directory.join(SCRIPT))?;
+        }
         let path = directory.join(CONFIG);
         let text = serde_json::to_vec_pretty(&self.config)
             .map_err(|e| curator_core::Error::damaged(&path, "a serialisable configuration", e))?;
         Ok(atomic::write_atomic(&path, &text)?)
+    }
+
+    /// Everything that training changes, by names with a prefix.
+    ///
+    /// # Errors
+    /// [`Error::Torch`], and [`Error::Core`] when there is no place for temporary files.
+    pub fn state(&self, prefix: &str) -> Result<Vec<(String, Tensor)>> {
+        let mut state = checkpoint::variables(&self.store, prefix);
+        if let Network::Script(script) = &self.network {
+            state.push((format!("{prefix}{MODULE}"), script.bytes()?));
+        }
+        Ok(state)
+    }
+
+    /// Takes a state that [`Encoder::state`] gave. The variables of a module of the user's own are others then: it
+    /// comes before an optimiser is made for them.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] when it is that of another network.
+    pub fn restore(
+        &mut self,
+        prefix: &str,
+        tensors: &std::collections::HashMap<String, Tensor>,
+        path: &Path,
+    ) -> Result<()> {
+        let Network::Script(script) = &mut self.network else {
+            return checkpoint::restore(&mut self.store, prefix, tensors, path);
+        };
+        let name = format!("{prefix}{MODULE}");
+        let missing =
+            || Error::Weights { path: path.into(), detail: format!("`{name}` is missing") };
+        let bytes = tensors.get(&name).ok_or_else(missing)?;
+        let store = nn::VarStore::new(self.store.device());
+        *script = Scripted::of_bytes(bytes, path, &store)?;
+        self.store = store;
+        Ok(())
     }
 
     /// What the encoder is.
@@ -127,7 +204,10 @@ impl Encoder {
     pub fn forward(&self, pictures: &Tensor, train: bool) -> Result<Tensor> {
         let input = self.standardize(pictures)?;
         let kind = if train { self.training_kind } else { Kind::Float };
-        self.backbone.forward(&input.f_to_kind(kind)?, train)
+        match &self.network {
+            Network::Built(backbone) => backbone.forward(&input.f_to_kind(kind)?, train),
+            Network::Script(script) => script.forward(&input, train),
+        }
     }
 
     /// As [`Encoder::forward`] for training on few pictures: it computes in the kind of training, and
@@ -137,7 +217,12 @@ impl Encoder {
     /// As [`Encoder::forward`].
     pub fn forward_tuning(&self, pictures: &Tensor) -> Result<Tensor> {
         let input = self.standardize(pictures)?;
-        self.backbone.forward(&input.f_to_kind(self.training_kind)?, false)
+        match &self.network {
+            Network::Built(backbone) => {
+                backbone.forward(&input.f_to_kind(self.training_kind)?, false)
+            }
+            Network::Script(script) => script.forward(&input, false),
+        }
     }
 
     fn standardize(&self, pictures: &Tensor) -> Result<Tensor> {

@@ -33,6 +33,12 @@ pub enum Error {
         /// The first difference.
         detail: String,
     },
+    /// A model that holds code, and nobody said that it may run.
+    #[error("`{path}` is TorchScript, which can hold code")]
+    Untrusted {
+        /// The file.
+        path: PathBuf,
+    },
     /// One of several devices failed; its own error says why.
     #[error("another device failed")]
     Replica,
@@ -48,6 +54,9 @@ impl Diagnose for Error {
             Self::NoDevice { .. } => {
                 Some("use `--device cpu`, or bring the CUDA libtorch: `CUDA=1 make setup`".into())
             }
+            Self::Untrusted { .. } => Some(
+                "where you know who made it: `--trust-model`; it then runs with your rights".into(),
+            ),
             Self::Weights { .. } => Some("train again, or give the model it belongs to".into()),
         }
     }
@@ -55,7 +64,7 @@ impl Diagnose for Error {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Core(error) => error.exit_code(),
-            Self::NoDevice { .. } => exit::USAGE,
+            Self::NoDevice { .. } | Self::Untrusted { .. } => exit::USAGE,
             _ => exit::FAILED,
         }
     }

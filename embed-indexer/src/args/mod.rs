@@ -21,6 +21,9 @@ use crate::serve;
 pub struct Cli {
     #[command(flatten)]
     common: Common,
+    /// Load models that are TorchScript: such files can hold code, which then runs with your rights
+    #[arg(long, global = true)]
+    trust_model: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -106,6 +109,9 @@ impl Program for Cli {
 
     fn run(self, context: &Context) -> Result<Outcome, Failure> {
         curator_nn::set_threads(self.common.threads.map_or(0, std::num::NonZero::get));
+        if self.trust_model {
+            curator_nn::script::trust_models();
+        }
         match self.command {
             Command::Build(args) => Ok(args.run(context)?),
             Command::Add(args) => Ok(args.run(context)?),

@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import pathlib
+import pty
 import shutil
 import subprocess
 import sys
@@ -96,18 +97,19 @@ def start(options: argparse.Namespace) -> None:
             else:
                 first = number % len(pictures)
                 os.link(folder / f"{first // 1000:04}" / f"{first}.jpg", target)
-        text_of(RELEASE / "data-preprocessor", "convert", folder, "-o", tiles)
+        text_of(RELEASE / "data-preprocessor", "convert", folder, "-o", tiles, "--to", "records")
         for name, source in (("records", tiles), ("files", folder)):
             model = place / f"model-{name}"
+            # On a terminal progress is shown at once.
+            ours, theirs = pty.openpty()
             begun = time.time()
             child = subprocess.Popen(
                 [RELEASE / "ssl-learner", "train", source, "-o", model, "--arch", "minicnn", "--input-size", "32",
-                 "--cache-mb", "0", "--max-minutes", "5"], stderr=subprocess.PIPE, text=True)
-            first = None
-            for line in child.stderr:
-                if "loss" in line:
-                    first = time.time() - begun
-                    break
+                 "--cache-mb", "0", "--max-minutes", "5"], stderr=theirs)
+            shown = b""
+            while b"loss" not in shown and child.poll() is None:
+                shown += os.read(ours, 4096)
+            first = time.time() - begun
             child.kill()
             child.wait()
             print(f"| {options.count:,} {name} | {first:.1f} s |")

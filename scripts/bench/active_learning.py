@@ -256,7 +256,7 @@ def write_index(place: pathlib.Path, like: pathlib.Path, names: list[str], numbe
     many = rows.take(pyarrow.array(np.zeros(len(names), dtype=np.int64)))
     many = many.set_column(many.schema.get_field_index("tile_id"), many.schema.field("tile_id"),
                            pyarrow.array(names, many.schema.field("tile_id").type))
-    pyarrow.parquet.write_table(many, part / "rows.parquet", row_group_size=65536)
+    pyarrow.parquet.write_table(many, part / "rows.parquet", row_group_size=65536, compression="zstd")
     np.save(part / "embeddings.npy", numbers)
     if neighbours is not None:
         np.save(place / "neighbours.npy", neighbours)
@@ -267,11 +267,13 @@ def write_index(place: pathlib.Path, like: pathlib.Path, names: list[str], numbe
     (place / "manifest.json").write_text(json.dumps(manifest))
 
 
-def simulate(index: pathlib.Path, truth: pathlib.Path, out: pathlib.Path, *flags: object) -> tuple[float, float, float]:
+def simulate(
+    index: pathlib.Path, truth: pathlib.Path, out: pathlib.Path, *flags: object, seeds: int = 1
+) -> tuple[float, float, float]:
     """Seconds, CPU seconds and megabytes."""
     begun, used = time.time(), resource.getrusage(resource.RUSAGE_CHILDREN)
     words = ["/usr/bin/env", "time", "-f", "%M", PROGRAMS / "active-labeler", "simulate", index, "--truth", truth,
-             "--classes", "positive", "--seeds", 1, "-o", out, "-q", *flags]
+             "--classes", "positive", "--seeds", seeds, "-o", out, "-q", *flags]
     done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)
@@ -331,7 +333,7 @@ def rare(options: argparse.Namespace) -> None:
                 file.write("tile_id,label\n")
                 file.writelines(f"{i:07}.jpg,{'positive' if i < len(own) else 'negative'}\n" for i in range(len(many)))
             simulate(place, place / "truth.csv", place / "o", "--strategies", "auto,neighbours,margin", "--budget", 200,
-                     "--seeds", 2)
+                     seeds=2)
             for row in csv.DictReader((place / "o" / "curves.csv").open()):
                 if int(row["labels"]) in (50, 100, 200):
                     found[row["strategy"], int(row["labels"])].append(int(row["positives_found"]))

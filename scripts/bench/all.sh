@@ -14,9 +14,15 @@ if has "numpy, PIL"; then
   scripts/bench/tile.py --python "$python" --million
 fi
 scripts/bench/records.py --python "$python"
+scripts/bench/sample.py million
+scripts/bench/labelling.py start
 if has "numpy, PIL, skimage"; then "$python" scripts/bench/clouds.py -o out/bench/clouds; fi
 if [ -d "$data/ucmerced" ]; then
-  scripts/bench/active_learning.py "$data/ucmerced" -o out/bench/ucmerced --minutes "${MINUTES:-6}"
+  target/release/ssl-learner train "$data/ucmerced" -o out/bench/model --input-size 64 --max-minutes "${MINUTES:-6}"
+  if has "numpy, PIL"; then
+    "$python" scripts/bench/active_learning.py compare "$data/ucmerced" --model out/bench/model -o out/bench/ucmerced \
+      --kinds ssl
+  fi
 else
   echo "skipped: no $data/ucmerced"
 fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Embeds pictures with the encoder beside this file; classifies them where there is a classifier.
 
-    pip install torch torchvision pillow safetensors      # and timm, for transformers
+    pip install torch torchvision pillow safetensors      # timm for transformers, tifffile for other bands than RGB
     python encoder.py photo.jpg other.png                  # name, then the embedding or the likeliest class
     python encoder.py --check                              # do both forms give the numbers they should?
 
@@ -78,14 +78,39 @@ def probabilities(features: torch.Tensor) -> torch.Tensor:
     return ((features @ layer["weight"].T + layer["bias"]) / head["temperature"]).softmax(1)
 
 
+def bands(path: str) -> list:
+    """The bands that the network looks at, [H, W] each in 0...255, as images."""
+    import numpy
+    from PIL import Image
+
+    if not CONFIG.get("look"):
+        return list(Image.open(path).convert("RGB").split())
+    if path.lower().endswith((".tif", ".tiff")):
+        import tifffile
+
+        with tifffile.TiffFile(path) as file:
+            series = file.series[0]
+            aside = [axis for axis, name in enumerate(series.axes) if name not in "YX"]
+            samples = series.asarray().astype("float64")
+            samples = numpy.moveaxis(samples, aside[0], 0) if aside else samples[None]
+    else:
+        samples = numpy.asarray(Image.open(path).convert("RGB"), dtype="float64").transpose(2, 0, 1)
+    found = []
+    for band in CONFIG["look"]:
+        black, white = band["black"], band["white"]
+        share = numpy.nan_to_num((samples[band["number"] - 1] - black) / (white - black), nan=0.0)
+        found.append(Image.fromarray(numpy.rint(share.clip(0, 1) * 255).astype("uint8")))
+    return found
+
+
 def read(path: str) -> torch.Tensor:
     """A picture of any size as [C, S, S] in 0...1."""
     from PIL import Image
 
     size = CONFIG["input_size"]
-    picture = Image.open(path).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-    data = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-    return data.reshape(size, size, 3).permute(2, 0, 1).float() / 255
+    resized = [band.resize((size, size), Image.Resampling.BILINEAR) for band in bands(path)]
+    data = torch.stack([torch.frombuffer(bytearray(band.tobytes()), dtype=torch.uint8) for band in resized])
+    return data.reshape(len(resized), size, size).float() / 255
 
 
 @torch.no_grad()

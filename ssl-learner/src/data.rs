@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use curator_core::context::Unit;
 use curator_core::{Bands, Context, Location, TileSet, seed};
 use curator_nn::tch::{Device, Tensor};
+use curator_nn::view::Pictures;
 use curator_nn::{EncoderConfig, batch};
 use rayon::prelude::*;
 
@@ -50,6 +51,11 @@ impl Sight {
     /// Number of bands.
     pub(crate) fn bands(&self) -> u32 {
         self.look.as_ref().map_or(3, |look| look.len() as u32)
+    }
+
+    /// Pictures of samples, one after the other.
+    pub(crate) fn pictures<'a>(&self, samples: &'a [u8]) -> Pictures<'a> {
+        Pictures { samples, size: self.size, bands: self.bands() }
     }
 
     /// Samples of pictures, one after the other → `[N, C, H, W]` in 0…1.

@@ -96,8 +96,9 @@ impl Training<'_> {
         draw: &Draw,
     ) -> Result<Vec<f32>> {
         no_grad(|| {
-            let pictures = self.images.tensor(&batch.samples, self.device)?;
-            rows(&self.encoder.forward(&augmentation.apply(&pictures, draw)?, false)?)
+            let pictures = self.images.sight().pictures(&batch.samples);
+            let views = augmentation.apply(&pictures, draw, self.device)?;
+            rows(&self.encoder.forward(&views, false)?)
         })
     }
 }

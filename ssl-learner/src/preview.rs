@@ -72,7 +72,8 @@ pub fn run(sheet: &Sheet, tiles: &Path, output: &Path, context: &Context) -> Res
     let mut columns = vec![samples(&pictures)?];
     for view in 0..VIEWS {
         let draw = Draw { seed: sheet.seed, epoch: 0, view, images: &batch.images };
-        columns.push(samples(&sheet.augmentation.apply(&pictures, &draw)?)?);
+        let pictures = images.sight().pictures(&batch.samples);
+        columns.push(samples(&sheet.augmentation.apply(&pictures, &draw, Device::Cpu)?)?);
     }
     let sheet_image = arrange(&columns, sheet.size);
     let png = output.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));

@@ -87,14 +87,12 @@ pub(crate) fn views(
     epoch: u64,
     device: Device,
 ) -> Result<[Tensor; 2]> {
-    let tensor = |samples: &[u8]| sight.tensor(samples, device);
-    let pictures = tensor(&batch.samples)?;
-    let partners = batch.partners.as_deref().map(tensor).transpose()?;
-    let view = |pictures: &Tensor, view| {
+    let view = |samples: &[u8], view| {
         let draw = Draw { seed: config.seed, epoch, view, images: &batch.images };
-        config.augmentation.apply(pictures, &draw)
+        config.augmentation.apply(&sight.pictures(samples), &draw, device)
     };
-    Ok([view(&pictures, 0)?, view(partners.as_ref().unwrap_or(&pictures), 1)?])
+    let partners = batch.partners.as_ref().unwrap_or(&batch.samples);
+    Ok([view(&batch.samples, 0)?, view(partners, 1)?])
 }
 
 /// What is compared, of the pictures of all devices one after the other, on one device.

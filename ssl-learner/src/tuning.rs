@@ -236,10 +236,10 @@ impl<'a> Tuning<'a> {
     fn loss(&self, batch: &Batch) -> Result<Tensor> {
         let config = self.config;
         let device = self.encoder.store().device();
-        let pictures = self.images.tensor(&batch.samples, device)?;
+        let pictures = self.images.sight().pictures(&batch.samples);
         let epoch = self.position.epoch;
         let draw = Draw { seed: config.seed, epoch, view: 0, images: &batch.images };
-        let views = config.augmentation.apply(&pictures, &draw)?;
+        let views = config.augmentation.apply(&pictures, &draw, device)?;
         let features = self.encoder.forward_tuning(&views)?; // [N, D]
         let labels = self.labels_of(batch);
         let loss = || {

@@ -147,10 +147,10 @@ fn views(
     for block in positions.chunks(128) {
         context.check()?;
         let batch = images.batch(block, context)?;
-        let pictures = images.tensor(&batch.samples, Device::Cpu)?;
+        let pictures = images.sight().pictures(&batch.samples);
         for (view, samples) in [(0, &mut first), (1, &mut second)] {
             let draw = Draw { seed: 0, epoch: u64::MAX, view, images: &batch.images };
-            let rendered = augmentation.apply(&pictures, &draw)?;
+            let rendered = augmentation.apply(&pictures, &draw, Device::Cpu)?;
             let bytes = || {
                 rendered
                     .f_mul_scalar(255.0)?

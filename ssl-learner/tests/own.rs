@@ -18,7 +18,7 @@ use std::process::Command;
 
 mod common;
 
-use common::{expect, pictures, weights};
+use common::{expect, kill_at_checkpoint, pictures, weights};
 
 const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/own.pt");
 const FLAT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/flat.pt");
@@ -41,21 +41,7 @@ fn a_module_of_ones_own_learns_embeds_classifies_and_is_exported_where_it_is_tru
 
     // Killed and continued, statistics of batches included: the same in the end.
     let broken = place.path().join("broken");
-    let checkpoint = broken.join("checkpoints/last.safetensors");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_ssl-learner"))
-        .arg("train")
-        .arg(tiles.path())
-        .arg("-o")
-        .arg(&broken)
-        .args(words.split(' ').skip(1))
-        .args(["-j", "1", "-q"])
-        .spawn()
-        .unwrap();
-    while !checkpoint.exists() && child.try_wait().unwrap().is_none() {
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    kill_at_checkpoint(&words, tiles.path(), &broken);
     expect(0, &words, tiles.path(), &broken);
     assert_eq!(weights(&model), weights(&broken));
 

@@ -7,7 +7,7 @@ use curator_core::Raster;
 
 mod common;
 
-use common::{SMALL, expect, pictures, weights};
+use common::{SMALL, expect, kill_at_checkpoint, pictures, weights};
 
 #[test]
 fn a_model_is_all_its_files_and_trained_once() {
@@ -53,27 +53,9 @@ fn an_interrupted_run_continues_to_the_same_weights() {
     expect(0, &words, tiles.path(), &whole);
 
     let broken = place.path().join("broken");
-    let checkpoint = broken.join("checkpoints/last.safetensors");
-    for _ in 0..2 {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ssl-learner"))
-            .arg("train")
-            .arg(tiles.path())
-            .arg("-o")
-            .arg(&broken)
-            .args(words.split(' ').skip(1))
-            .args(["-j", "1", "-q"])
-            .spawn()
-            .unwrap();
-        for _ in 0..1000 {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-            if checkpoint.exists() || child.try_wait().unwrap().is_some() {
-                break;
-            }
-        }
-        child.kill().unwrap(); // SIGKILL
-        child.wait().unwrap();
-    }
-    assert!(checkpoint.exists(), "killed too late");
+    // The second time it is killed right after it has begun to continue.
+    kill_at_checkpoint(&words, tiles.path(), &broken);
+    kill_at_checkpoint(&words, tiles.path(), &broken);
     assert!(expect(2, &format!("{words} --seed 9"), tiles.path(), &broken).contains("unfinished"));
     let text = expect(0, &words, tiles.path(), &broken);
     assert!(text.contains("continuing at step"), "{text}");
@@ -311,8 +293,12 @@ fn replicas_learn_what_one_device_learns() {
         let one = model("cpu");
         for devices in ["cpu,cpu", "cpu,cpu,cpu"] {
             let several = model(devices);
-            for (one, several) in one.iter().zip(&several) {
-                assert!((one - several).abs() < 1e-3 * one.abs(), "{method}: {one:?} {several:?}");
+            // Losses, and the gradients' norm, of which a network of random weights makes rounding larger.
+            for ((one, several), within) in one.iter().zip(&several).zip([1e-5, 1e-3, 5e-3]) {
+                assert!(
+                    (one - several).abs() < within * one.abs().max(1.0),
+                    "{method}: {one} {several}"
+                );
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use curator_core::dataset::Label;
-use curator_core::{Error as CoreError, Location, Tile, TileSet, digest, raster};
+use curator_core::{Error as CoreError, Location, Tile, TileSet, atomic, digest, raster};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -59,7 +59,7 @@ impl Pictures {
             let path = directory.join(file_name(&tile.tile_id, original.extension()));
             let linked = match self {
                 Self::Hard => std::fs::hard_link(&original, &path).is_ok(),
-                Self::Symbolic => symbolic(&original, &path),
+                Self::Symbolic => atomic::symlink(&original, &path),
                 _ => false,
             };
             if linked {
@@ -86,17 +86,6 @@ fn file_name(tile_id: &str, extension: Option<&std::ffi::OsStr>) -> String {
     let extension = extension.map_or("jpg".into(), |e| e.to_string_lossy());
     let extension: String = extension.chars().filter(char::is_ascii_alphanumeric).collect();
     format!("{readable}-{}.{extension}", &digest::of_bytes(tile_id.as_bytes())[..8])
-}
-
-#[cfg(unix)]
-fn symbolic(original: &Path, path: &Path) -> bool {
-    let absolute = original.canonicalize();
-    absolute.is_ok_and(|original| std::os::unix::fs::symlink(original, path).is_ok())
-}
-
-#[cfg(not(unix))]
-fn symbolic(_: &Path, _: &Path) -> bool {
-    false
 }
 
 #[cfg(test)]

@@ -33,6 +33,17 @@ pub fn write_with(
     draft.commit()
 }
 
+/// Makes a symbolic link to a file wherever it is named from; whether the system could.
+#[must_use]
+pub fn symlink(original: &Path, path: &Path) -> bool {
+    #[cfg(unix)]
+    return original
+        .canonicalize()
+        .is_ok_and(|original| std::os::unix::fs::symlink(original, path).is_ok());
+    #[cfg(not(unix))]
+    false
+}
+
 /// A file that is written beside its place and takes it in the end. Dropped before, it leaves nothing.
 #[derive(Debug)]
 pub struct Draft {

@@ -10,7 +10,8 @@ use curator_nn::augment::{Augmentation, Draw};
 use curator_nn::head::Mlp;
 use curator_nn::optimizer::{Optimizer, Rule};
 use curator_nn::tch::{Device, Kind, Tensor, nn};
-use curator_nn::{Arch, Encoder, EncoderConfig, Precision, batch, device, loss};
+use curator_nn::view::Pictures;
+use curator_nn::{Arch, Encoder, EncoderConfig, Precision, device, loss};
 use rayon::prelude::*;
 
 type Failure = Box<dyn std::error::Error>;
@@ -53,10 +54,10 @@ fn main() -> Result<(), Failure> {
     let samples = decode(0)?;
     let numbers: Vec<u64> = (0..n as u64).collect();
     let views = |epoch: u64| -> Result<[Tensor; 2], Failure> {
-        let pictures = batch::to_tensor(&samples, size, 3, Device::Cpu)?;
+        let pictures = Pictures { samples: &samples, size, bands: 3 };
         let view = |view| {
             let draw = Draw { seed: 0, epoch, view, images: &numbers };
-            Augmentation::SATELLITE.apply(&pictures, &draw)
+            Augmentation::SATELLITE.apply(&pictures, &draw, Device::Cpu)
         };
         Ok([view(0)?, view(1)?])
     };

@@ -6,10 +6,10 @@
 use curator_core::seed;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::Result;
-use crate::view::{self, View};
+use crate::view::{self, Pictures, View};
 
 /// How strongly views differ. What a TOML file leaves out is as [`Augmentation::SATELLITE`] has it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -166,14 +166,14 @@ impl Augmentation {
         }
     }
 
-    /// Views `[N, C, H, W]` of pictures `[N, C, H, W]` in 0…1.
+    /// Views `[N, C, H, W]` in 0…1 of pictures, on a device.
     ///
     /// # Errors
     /// [`crate::Error::Torch`] when there are not as many numbers as pictures.
-    pub fn apply(&self, pictures: &Tensor, draw: &Draw) -> Result<Tensor> {
-        let bands = pictures.size().get(1).copied().unwrap_or(0) as usize;
+    pub fn apply(&self, pictures: &Pictures, draw: &Draw, device: Device) -> Result<Tensor> {
+        let bands = pictures.bands as usize;
         let views: Vec<View> = draw.images.iter().map(|&i| self.draw(draw, i, bands)).collect();
-        view::render(pictures, &views)
+        view::render(pictures, &views, device)
     }
 
     /// The view of one picture.
@@ -235,16 +235,17 @@ pub struct Draw<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch;
 
-    fn pictures(bands: i64) -> Tensor {
-        let values: Vec<f32> =
-            (0..3 * bands * 16 * 16).map(|i| (i as f32 * 0.7).sin().abs()).collect();
-        Tensor::from_slice(&values).view([3, bands, 16, 16])
+    fn samples(bands: u32) -> Vec<u8> {
+        (0..3 * bands * 16 * 16).map(|i| ((i as f32 * 0.7).sin().abs() * 255.0) as u8).collect()
     }
 
-    fn views(augmentation: &Augmentation, bands: i64, epoch: u64, view: u64) -> Tensor {
+    fn views(augmentation: &Augmentation, bands: u32, epoch: u64, view: u64) -> Tensor {
         let draw = Draw { seed: 1, epoch, view, images: &[7, 8, 9] };
-        augmentation.apply(&pictures(bands), &draw).unwrap()
+        let samples = samples(bands);
+        let pictures = Pictures { samples: &samples, size: 16, bands };
+        augmentation.apply(&pictures, &draw, Device::Cpu).unwrap()
     }
 
     fn difference(a: &Tensor, b: &Tensor) -> f64 {
@@ -254,7 +255,9 @@ mod tests {
     #[test]
     fn without_strength_a_view_is_the_picture() {
         let view = views(&Augmentation::NONE, 3, 0, 0);
-        assert!(difference(&view, &pictures(3)) < 1e-5);
+        assert!(
+            difference(&view, &batch::to_tensor(&samples(3), 16, 3, Device::Cpu).unwrap()) < 1e-5
+        );
     }
 
     #[test]
@@ -264,7 +267,7 @@ mod tests {
             (Augmentation::SIMCLR, 3),
             (Augmentation::MULTISPECTRAL, 5),
         ] {
-            augmentation.check(bands as u32).unwrap();
+            augmentation.check(bands).unwrap();
             let view = |epoch, view| views(&augmentation, bands, epoch, view);
             assert!(difference(&view(0, 0), &view(0, 0)) < 1e-9);
             assert!(difference(&view(0, 0), &view(0, 1)) > 0.01);

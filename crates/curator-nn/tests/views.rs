@@ -3,8 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use curator_nn::tch::{Kind, Tensor};
-use curator_nn::view::{View, render};
+use curator_nn::batch;
+use curator_nn::tch::{Device, Kind, Tensor};
+use curator_nn::view::{Pictures, View, render, render_tensors};
 
 const SIZE: i64 = 20;
 
@@ -18,7 +19,7 @@ fn picture(bands: i64) -> Tensor {
 }
 
 fn view(view: View) -> Tensor {
-    render(&picture(3), &[view]).unwrap()
+    render_tensors(&picture(3), &[view]).unwrap()
 }
 
 /// Compares the samples that the script prints.
@@ -106,7 +107,7 @@ fn blur_is_torchvisions() {
 fn only_the_pictures_that_say_so_are_blurred() {
     let pictures = picture(3).repeat([3, 1, 1, 1]);
     let views = [View::PLAIN, View { blur: 1.0, ..View::PLAIN }, View::PLAIN];
-    let rendered = render(&pictures, &views).unwrap();
+    let rendered = render_tensors(&pictures, &views).unwrap();
     let change = |i| (rendered.get(i) - pictures.get(i)).abs().max().double_value(&[]);
     assert!(change(0) < 1e-6 && change(1) > 0.01 && change(2) < 1e-6);
 }
@@ -124,7 +125,7 @@ fn noise_has_its_deviation_and_its_seed() {
 
 #[test]
 fn a_lost_band_is_its_mean_and_the_others_stay() {
-    let lost = render(&picture(5), &[View { lost_band: Some(3), ..View::PLAIN }]).unwrap();
+    let lost = render_tensors(&picture(5), &[View { lost_band: Some(3), ..View::PLAIN }]).unwrap();
     let original = picture(5);
     let band = lost.select(1, 3);
     let mean = original.select(1, 3).mean(Kind::Float).double_value(&[]);
@@ -142,4 +143,44 @@ fn a_hole_is_where_it_should_be() {
     assert!(inside.mean(Kind::Float).double_value(&[]) > 0.01);
     let all = changed.sum(Kind::Float).double_value(&[]);
     assert!((all - inside.sum(Kind::Float).double_value(&[])).abs() < 1e-3);
+}
+
+#[test]
+fn a_processor_makes_the_same_views_as_a_device() {
+    let plain = View::PLAIN;
+    let turned = View {
+        crop: [0.2, -0.3, 0.7, 0.5],
+        angle: 2.5,
+        mirror: [true, false],
+        brightness: 1.3,
+        contrast: 0.7,
+        ..plain
+    };
+    let far = View { crop: [2.0, -3.0, 4.0, 1.5], angle: 0.7, mirror: [false, true], ..plain };
+    let coloured = View { saturation: 1.4, hue: -0.4, ..turned };
+    for (size, bands) in [(1, 3), (2, 1), (7, 2), (20, 3), (33, 4), (16, 6), (64, 13)] {
+        let spoilt = View {
+            blur: 1.7,
+            noise: (0.1, 9),
+            lost_band: Some(bands - 1),
+            hole: Some([0.1, 0.3, 0.6, 0.8]),
+            ..turned
+        };
+        let views = [plain, turned, if bands == 3 { coloured } else { plain }, far, spoilt];
+        let length = views.len() * size * size * bands;
+        let samples: Vec<u8> = (0..length).map(|i| (i * i / 7 % 251) as u8).collect();
+        let (size, bands) = (size as u32, bands as u32);
+        let pictures = Pictures { samples: &samples, size, bands };
+        let ours = render(&pictures, &views, Device::Cpu).unwrap();
+        let floats = batch::to_tensor(&samples, size, bands, Device::Cpu).unwrap();
+        let theirs = render_tensors(&floats, &views).unwrap();
+        assert_eq!(ours.size(), theirs.size());
+        for (i, view) in views.iter().enumerate() {
+            let i = i as i64;
+            let apart = (ours.get(i) - theirs.get(i)).abs().max().double_value(&[]);
+            // Places differ by 1e-6 of a side, and neighbouring samples by up to 1.
+            assert!(apart < 2e-5 * f64::from(size.max(10)), "{size} {bands} {view:?}: {apart}");
+        }
+        assert!(render(&pictures, &views[1..], Device::Cpu).is_err());
+    }
 }

@@ -48,6 +48,26 @@ pub fn run(words: &str, tiles: &Path, output: &Path) -> Output {
         .unwrap()
 }
 
+/// Kills a training as soon as there is a checkpoint.
+pub fn kill_at_checkpoint(words: &str, tiles: &Path, output: &Path) {
+    let checkpoint = output.join("checkpoints/last.safetensors");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ssl-learner"))
+        .args(words.split(' ').next())
+        .arg(tiles)
+        .arg("-o")
+        .arg(output)
+        .args(words.split(' ').skip(1))
+        .args(["-j", "1", "-q"])
+        .spawn()
+        .unwrap();
+    while !checkpoint.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "ended without a checkpoint");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    child.kill().unwrap(); // SIGKILL
+    child.wait().unwrap();
+}
+
 pub const SMALL: &str = "train --arch minicnn --input-size 32 --batch-size 16";
 
 /// Runs with an expected exit code and returns stdout and stderr together.

@@ -86,7 +86,7 @@ fn one(
         let linked = match link {
             Link::Copy => false,
             Link::Hard => std::fs::hard_link(&original, &path).is_ok(),
-            Link::Symbolic => symbolic(&original, &path),
+            Link::Symbolic => atomic::symlink(&original, &path),
         };
         if linked {
             return Ok((name, width, height));
@@ -94,17 +94,6 @@ fn one(
     }
     atomic::write_atomic(&path, &bytes)?;
     Ok((name, width, height))
-}
-
-#[cfg(unix)]
-fn symbolic(original: &Path, path: &Path) -> bool {
-    let absolute = original.canonicalize();
-    absolute.is_ok_and(|original| std::os::unix::fs::symlink(original, path).is_ok())
-}
-
-#[cfg(not(unix))]
-fn symbolic(_: &Path, _: &Path) -> bool {
-    false
 }
 
 /// A file name for a tile: readable, and different for different ids, whatever they contain.

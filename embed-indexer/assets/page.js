@@ -136,9 +136,13 @@ const index = await (await fetch('/api/index')).json();
 const recall = index.quality?.recall_at_10;
 $('facts').textContent = [`${index.rows.toLocaleString()} tiles`, recall ? `finds ${(100 * recall).toFixed(1)} % of the nearest` : ''].filter(Boolean).join(' · ');
 if (!index.pictures) $('drop').hidden = true;
+if (index.map) $('space').hidden = false;
 if (index.missing.length) say(`${index.missing.length} parts of the index are damaged and not searched`);
 // A bookmark may open the page with a view: ?bbox=W,S,E,N&layer=…&date=YYYY-MM-DD
 const asked = new URLSearchParams(location.search);
+// The map opens it with a row: ?like=ROW
+const row = asked.get('like') ?? '';
+if (/^\d{1,9}$/.test(row)) state.like.set(Number(row), picture(row));
 const box = asked.get('bbox')?.split(',').map(Number);
 if (box?.length === 4 && box.every(Number.isFinite)) {
   const day = asked.get('date') ?? '';

@@ -86,6 +86,22 @@ pub enum Error {
         /// What differs.
         what: &'static str,
     },
+    /// A map of too few rows.
+    #[error("`{index}` has {rows} rows: too few for a map")]
+    TooFewRows {
+        /// The index.
+        index: PathBuf,
+        /// Its rows, or those that were asked for.
+        rows: usize,
+    },
+    /// A map was made of other rows than the index has.
+    #[error("`{map}` is not the map of `{index}` as it is now")]
+    OldMap {
+        /// The map.
+        map: PathBuf,
+        /// The index.
+        index: PathBuf,
+    },
     /// Files of an index are not what the manifest says.
     #[error("{count} files of `{index}` are missing or damaged, first `{first}`")]
     Unsound {
@@ -113,6 +129,12 @@ impl Diagnose for Error {
             Self::NothingDecoded { .. } => "look at the warnings above".into(),
             Self::Ids { .. } => "`--ids` wants one id a row, in the rows' order".into(),
             Self::Foreign { .. } => "build both with the same settings".into(),
+            Self::TooFewRows { .. } => "four rows or more make a map".into(),
+            Self::OldMap { map, index } => format!(
+                "make it anew: `embed-indexer map {} -o {} --force`",
+                index.display(),
+                map.display()
+            ),
             Self::Unsound { .. } => {
                 "what is left is searched; `embed-indexer build … --force` makes it whole".into()
             }

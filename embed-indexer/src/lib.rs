@@ -19,6 +19,7 @@ pub mod build;
 pub mod engine;
 mod error;
 pub mod maintain;
+pub mod map;
 mod neighbours;
 pub mod partition;
 pub mod quality;

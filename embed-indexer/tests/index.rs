@@ -7,6 +7,7 @@ mod damage;
 mod killed;
 mod made;
 mod service;
+mod space;
 
 use std::collections::HashSet;
 

@@ -32,7 +32,7 @@ def needed() -> None:
 class Browser:
     """A browser with a profile of its own."""
 
-    def __init__(self, width: int, height: int, dark: bool = False):
+    def __init__(self, width: int, height: int, dark: bool = False, network: bool = False):
         self.driver = subprocess.Popen(
             ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -46,7 +46,7 @@ class Browser:
         flags = [*FLAGS, f"--user-data-dir={self.profile}", f"--window-size={width},{height}"]
         options = {"args": flags + (["--force-dark-mode", "--blink-settings=preferredColorScheme=0"] if dark else [])}
         reply = self.call("POST", "/session", {"capabilities": {"alwaysMatch": {
-            "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}})
+            "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"} | ({"performance": "ALL"} if network else {})}}})
         self.base += f"/session/{reply['sessionId']}"
 
     def call(self, method: str, path: str, body=None):
@@ -124,6 +124,11 @@ class Browser:
     def errors(self) -> list:
         log = self.call("POST", "/se/log", {"type": "browser"})
         return [entry["message"] for entry in log if entry["level"] == "SEVERE"]
+
+    def requested(self) -> list:
+        """The addresses that were asked for since the last call; of a browser with `network`."""
+        log = [json.loads(entry["message"])["message"] for entry in self.call("POST", "/se/log", {"type": "performance"})]
+        return [entry["params"]["request"]["url"] for entry in log if entry["method"] == "Network.requestWillBeSent"]
 
     def save(self, path: pathlib.Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -34,6 +34,8 @@ pub const MODEL: Format = Format { name: "curator.model", version: 1 };
 /// Embeddings and their search index. Version 2 brought float16, projections, `rows.arrow`, further sets of
 /// tiles and partitions that are written anew; version 1 is read.
 pub const INDEX: Format = Format { name: "curator.index", version: 2 };
+/// An index as a picture.
+pub const MAP: Format = Format { name: "curator.map", version: 1 };
 /// Labelling events.
 pub const LABELS: Format = Format { name: "curator.labels", version: 1 };
 /// The curated result. Its manifest is called `dataset.json` elsewhere in the formats; here, as in

@@ -1,19 +1,20 @@
 //! What can be typed.
 
 mod changing;
+mod mapping;
 mod searching;
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use curator_cli::{Builtin, Common, DeviceChoice, Failure, Outcome, Program};
-use curator_core::Context;
 use curator_core::doctor::Check;
+use curator_core::{Context, Diagnose, Manifest};
 use curator_web::WebArgs;
 
 use crate::ann::{Ann, Kind};
 use crate::search::Searcher;
-use crate::serve;
+use crate::{Error, serve};
 
 /// Embed images, index the embeddings, and search them.
 #[derive(Debug, Parser)]
@@ -42,6 +43,8 @@ enum Command {
     Verify(changing::VerifyArgs),
     /// Find the tiles nearest to one or several pictures, tiles or places
     Search(Box<searching::SearchArgs>),
+    /// Show an index as a map: every tile a point, near to those it resembles
+    Map(mapping::MapArgs),
     /// Serve the search as a page and a JSON API
     Serve(ServeArgs),
     #[command(flatten)]
@@ -62,6 +65,9 @@ struct ServeArgs {
     /// Searches at a time [default: all cores]; 64 more wait, the rest are told to come back
     #[arg(long, value_name = "N")]
     concurrency: Option<std::num::NonZeroUsize>,
+    /// The map that `/map` shows [default: `map` inside the index]
+    #[arg(long, value_name = "DIR")]
+    map: Option<PathBuf>,
     #[command(flatten)]
     web: WebArgs,
     /// auto, cpu, cuda or cuda:N
@@ -70,16 +76,34 @@ struct ServeArgs {
 }
 
 impl ServeArgs {
+    /// The points of the map that is shown. A map that nobody asked for is left out where it is an old one.
+    fn points(&self, searcher: &Searcher, context: &Context) -> Result<Option<PathBuf>, Error> {
+        let own = self.index.join(mapping::INSIDE);
+        match &self.map {
+            Some(map) => crate::map::points_of(searcher.index(), map).map(Some),
+            None if !Manifest::exists(&own) => Ok(None),
+            None => match crate::map::points_of(searcher.index(), &own) {
+                Ok(points) => Ok(Some(points)),
+                Err(error) => {
+                    let hint = error.hint().unwrap_or_default();
+                    context.progress.warn(&format!("no map: {error}; {hint}"));
+                    Ok(None)
+                }
+            },
+        }
+    }
+
     fn run(self, context: &Context) -> Result<Outcome, Failure> {
         let searcher = Searcher::open(&self.index, self.tiles.as_deref(), self.device)?;
         for missing in searcher.missing() {
             let text = format!("`{}` is not searched: {}", missing.part, missing.reason);
             context.progress.warn(&text);
         }
+        let map = self.points(&searcher, context)?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let concurrency = self.concurrency.map_or(cores, std::num::NonZero::get);
         let options = self.web.options(None);
-        let router = serve::router(std::sync::Arc::new(searcher), concurrency);
+        let router = serve::router(std::sync::Arc::new(searcher), concurrency, map);
         let runtime = tokio::runtime::Runtime::new().map_err(curator_web::Error::Stopped)?;
         let forever = std::future::pending();
         runtime.block_on(curator_web::serve(router, &options, context, forever))?;
@@ -119,6 +143,7 @@ impl Program for Cli {
             Command::Merge(args) => Ok(args.run(context)?),
             Command::Verify(args) => Ok(args.run(context)?),
             Command::Search(args) => Ok(args.run(context)?),
+            Command::Map(args) => Ok(args.run(context)?),
             Command::Serve(args) => args.run(context),
             Command::Builtin(_) => unreachable!("built-in commands are run by `curator_cli::main`"),
         }

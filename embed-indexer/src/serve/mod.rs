@@ -3,6 +3,7 @@
 mod asked;
 mod meter;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -41,6 +42,8 @@ struct Assets;
 /// What handlers share.
 struct Service {
     searcher: Arc<Searcher>,
+    /// The points of the index's map.
+    map: Option<PathBuf>,
     meter: Meter,
     /// Searches that run.
     running: Semaphore,
@@ -52,16 +55,18 @@ type Shared = State<Arc<Service>>;
 type Asking = Result<Parameters<Asked>, QueryRejection>;
 type Row = Result<Path<usize>, PathRejection>;
 
-/// The routes; tested without a socket. `concurrency` searches run at a time.
-pub fn router(searcher: Arc<Searcher>, concurrency: usize) -> Router {
+/// The routes; tested without a socket. `concurrency` searches run at a time; `map` is the `points.bin` of a map.
+pub fn router(searcher: Arc<Searcher>, concurrency: usize, map: Option<PathBuf>) -> Router {
     let service = Arc::new(Service {
         searcher,
+        map,
         meter: Meter::new(),
         running: Semaphore::new(concurrency),
         places: Semaphore::new(concurrency + WAITING),
     });
     Router::new()
         .route("/", get(page))
+        .route("/map", get(|| async { curator_web::asset::<Assets>("space.html") }))
         .route(
             "/assets/{name}",
             get(|Path(name): Path<String>| async move { curator_web::asset::<Assets>(&name) }),
@@ -73,6 +78,7 @@ pub fn router(searcher: Arc<Searcher>, concurrency: usize) -> Router {
         .route("/api/tiles/{row}", get(metadata))
         .route("/api/tiles/{row}/image", get(picture))
         .route("/api/index", get(facts))
+        .route("/api/map", get(points))
         .fallback(|| async { Problem::not_found("no such address") })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(service.clone(), count))
@@ -232,10 +238,23 @@ async fn facts(State(service): Shared) -> Json<serde_json::Value> {
     let parts: Vec<_> = index.parts().iter().map(|p| (&p.name, p.embeddings.rows())).collect();
     Json(serde_json::json!({
         "rows": index.len(), "dim": index.dim(), "parts": parts, "pictures": searcher.sees(),
-        "places": parts_have_places(searcher),
+        "places": parts_have_places(searcher), "map": service.map.is_some(),
         "kind": searcher.engine().kind().name(), "quality": index.facts().measured,
         "missing": searcher.missing(),
     }))
+}
+
+async fn points(State(service): Shared) -> Result<Response, Problem> {
+    let Some(path) = service.map.clone() else {
+        let mut problem = Problem::not_found("this index has no map");
+        problem.hint = Some("`embed-indexer map` makes it; then start `serve` again".into());
+        return Err(problem);
+    };
+    blocking(move || {
+        let bytes = std::fs::read(&path).map_err(internal)?;
+        Ok(([(header::CONTENT_TYPE, "application/gzip")], bytes).into_response())
+    })
+    .await
 }
 
 /// Whether rows have places; one tells, since tiles of scenes have them and pictures of folders do not.

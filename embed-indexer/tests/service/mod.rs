@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use curator_core::{Context, DeviceChoice};
 use embed_indexer::build::{self, BuildConfig, Place};
+use embed_indexer::map::{self, MapConfig};
 use embed_indexer::search::Searcher;
 use embed_indexer::serve::router;
 use tower::ServiceExt;
@@ -33,7 +34,11 @@ impl Client {
         build::run(&BuildConfig::default(), &place, &Context::silent()).unwrap();
         let searcher = Arc::new(Searcher::open(&output, None, DeviceChoice::Cpu).unwrap());
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        Self { router: router(searcher, 2), runtime, _dir: dir }
+        let map = dir.path().join("map");
+        let place = map::Place { index: output, tiles: None, output: map.clone(), force: false };
+        map::run(&MapConfig::default(), &place, &Context::silent()).unwrap();
+        let router = router(searcher, 2, Some(map.join("points.bin")));
+        Self { router, runtime, _dir: dir }
     }
 
     fn ask(&self, method: &str, uri: &str, body: Vec<u8>) -> (u16, axum::http::HeaderMap, Vec<u8>) {

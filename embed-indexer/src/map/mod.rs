@@ -8,7 +8,7 @@
 //!   points.parquet   the points, for everything else: row, tile_id, x, y
 //!   manifest.json
 //! ```
-//! Memory: [`layout`] and [`nearest`] say what theirs is; besides, about 100 bytes and the id of each row.
+//! Memory: `nearest` and `layout` say what theirs is; besides, about 100 bytes and the id of each row.
 
 mod layout;
 mod nearest;

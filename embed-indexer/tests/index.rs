@@ -4,6 +4,7 @@
 
 mod bands;
 mod damage;
+mod described;
 mod killed;
 mod made;
 mod service;

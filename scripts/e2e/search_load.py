@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Fifty clients search at once: every answer is right or a polite refusal, and memory stays flat. Ends by itself.
-Standard library only.
+"""Fifty clients search at once, by rows and by pictures, and look at tiles: every answer is right or a polite refusal,
+and memory stays flat. Ends by itself. Standard library only.
 
-    scripts/e2e/search_load.py INDEX [--requests 40]
+    scripts/e2e/search_load.py INDEX [--requests 25]
 """
 
 import http.client
@@ -18,15 +18,15 @@ CLIENTS = 50
 
 
 def main():
-    requests = int(sys.argv[3]) if "--requests" in sys.argv else 40
+    requests = int(sys.argv[3]) if "--requests" in sys.argv else 25
     command = [ROOT / "target" / "release" / "embed-indexer", "serve", sys.argv[1], "--rate", "0"]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         link = next(line.split()[1] for line in server.stderr if line.startswith("open"))
         port, token = re.search(r":(\d+)/\?token=(\S+)", link).groups()
 
-        def get(connection, path, headers):
-            connection.request("GET", path, headers=headers)
+        def get(connection, path, headers, body=None):
+            connection.request("POST" if body else "GET", path, body, headers)
             reply = connection.getresponse()
             return reply, reply.read()
 
@@ -38,6 +38,8 @@ def main():
         reply, _ = get(first, f"/?token={token}", {})
         cookie = {"cookie": reply.getheader("set-cookie").split(";")[0]}
         rows = json.loads(get(first, "/api/index", cookie)[1])["rows"]
+        kind = json.loads(get(first, "/api/index", cookie)[1])
+        pictures = [get(first, f"/api/tiles/{row * 31 % rows}/image", cookie)[1] for row in range(8)] if kind["pictures"] else []
         wrong, answered, refused = [], [0], [0]
         lock = threading.Lock()
 
@@ -45,7 +47,14 @@ def main():
             own = http.client.HTTPConnection("127.0.0.1", int(port))
             for i in range(requests):
                 row = (number * 7919 + i * 104729) % rows
-                reply, body = get(own, f"/api/search?like={row}&k=10", cookie)
+                if i % 8 == 3 and pictures:
+                    row = i % len(pictures) * 31 % rows
+                    reply, body = get(own, "/api/search?k=10", cookie, pictures[i % len(pictures)])
+                elif i % 8 == 5:
+                    reply, body = get(own, f"/api/tiles/{row}", cookie)
+                    body = json.dumps({"hits": [json.loads(body)]}) if reply.status == 200 else body
+                else:
+                    reply, body = get(own, f"/api/search?like={row}&k=10", cookie)
                 with lock:
                     if reply.status == 200:
                         answered[0] += 1

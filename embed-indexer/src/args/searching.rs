@@ -6,7 +6,7 @@ use curator_cli::{DeviceChoice, Outcome};
 use curator_core::{BBox, Context};
 
 use crate::Error;
-use crate::search::{Filter, Query, Searcher, output, read_images};
+use crate::search::{Filter, Query, Searcher, is_day, output, read_images};
 
 /// Which rows may answer.
 #[derive(Debug, Clone, clap::Args)]
@@ -41,16 +41,7 @@ impl FilterArgs {
 
 /// Checks `YYYY-MM-DD`.
 fn day(text: &str) -> Result<String, String> {
-    let digits = |range: std::ops::Range<usize>| text.get(range).and_then(|n| n.parse::<u8>().ok());
-    let month = digits(5..7).is_some_and(|m| (1..=12).contains(&m));
-    let day = digits(8..10).is_some_and(|d| (1..=31).contains(&d));
-    let year = text.get(..4).is_some_and(|y| y.parse::<u16>().is_ok());
-    let dashes = text.as_bytes().get(4) == Some(&b'-') && text.as_bytes().get(7) == Some(&b'-');
-    if text.len() == 10 && year && month && day && dashes {
-        Ok(text.into())
-    } else {
-        Err("a day such as 2020-09-12 is expected".into())
-    }
+    if is_day(text) { Ok(text.into()) } else { Err("a day such as 2020-09-12 is expected".into()) }
 }
 
 /// Numbers separated by commas.

@@ -26,6 +26,21 @@ pub struct Filter {
     pub max_cloud: Option<f32>,
 }
 
+/// Whether a text is a day, `YYYY-MM-DD`.
+pub(crate) fn is_day(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let number = |range: std::ops::Range<usize>| -> Option<u32> {
+        let digits = bytes.get(range)?;
+        let value = |sum: u32, &digit: &u8| {
+            digit.is_ascii_digit().then(|| 10 * sum + u32::from(digit - b'0'))
+        };
+        digits.iter().try_fold(0, value)
+    };
+    let within = |range, most| number(range).is_some_and(|n| (1..=most).contains(&n));
+    let dashes = bytes.get(4) == Some(&b'-') && bytes.get(7) == Some(&b'-');
+    bytes.len() == 10 && dashes && number(0..4).is_some() && within(5..7, 12) && within(8..10, 31)
+}
+
 /// What a filter looks at.
 struct Row<'a> {
     layer: Option<&'a str>,

@@ -17,6 +17,7 @@ use curator_nn::Encoder;
 use serde::Serialize;
 
 pub use filter::Filter;
+pub(crate) use filter::is_day;
 pub use scene::Scene;
 
 use crate::ann::{Ann, Hits, Kind};

@@ -4,7 +4,7 @@ use curator_core::{BBox, Raster};
 use curator_web::Problem;
 use serde::Deserialize;
 
-use crate::search::{Filter, Query, Searcher, cut};
+use crate::search::{Filter, Query, Searcher, cut, is_day};
 
 /// Answers at most.
 const MAX_K: usize = 5000;
@@ -47,6 +47,13 @@ fn text(value: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.to_string())
 }
 
+fn day(name: &str, value: &str) -> Result<Option<String>, Problem> {
+    match text(value) {
+        Some(day) if !is_day(&day) => Err(bad(name, &day, "a day such as 2020-09-12 is expected")),
+        day => Ok(day),
+    }
+}
+
 fn number(name: &str, value: &str) -> Result<Option<f32>, Problem> {
     let Some(value) = text(value) else { return Ok(None) };
     let number = value.parse::<f32>().ok().filter(|x| (0.0..=1.0).contains(x));
@@ -69,6 +76,14 @@ fn numbers<T: std::str::FromStr, const N: usize>(
 impl Asked {
     pub(super) fn geojson(&self) -> bool {
         self.format == "geojson"
+    }
+
+    /// What only a picture can be asked.
+    pub(super) fn without_picture(&self) -> Result<(), Problem> {
+        match [("crop", &self.crop), ("patch", &self.patch)].iter().find(|(_, v)| !v.is_empty()) {
+            Some((name, value)) => Err(bad(name, value, "a picture is expected with it (POST)")),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn scenes(&self) -> bool {
@@ -105,14 +120,13 @@ impl Asked {
         let bbox = text(&self.bbox).map(|b| b.parse::<BBox>()).transpose();
         let bbox = bbox.map_err(|e| Problem::bad_request(e.to_string()))?;
         let mut rows = self.rows(&self.like, searcher)?;
+        let on = day("on", &self.on)?;
         let place = numbers::<f64, 2>("at", &self.at, "lon,lat in degrees is expected")?;
         if let Some([lon, lat]) = place {
             if !(lon.abs() <= 180.0 && lat.abs() <= 90.0) {
                 return Err(bad("at", &self.at, "lon,lat in degrees is expected"));
             }
-            rows.push(
-                searcher.row_at(lon, lat, text(&self.on).as_deref()).map_err(super::problem)?,
-            );
+            rows.push(searcher.row_at(lon, lat, on.as_deref()).map_err(super::problem)?);
         }
         Ok(Query {
             rows,
@@ -121,8 +135,8 @@ impl Asked {
             filter: Filter {
                 layer: text(&self.layer),
                 resolution: text(&self.resolution),
-                from: text(&self.from),
-                to: text(&self.to),
+                from: day("from", &self.from)?,
+                to: day("to", &self.to)?,
                 bbox,
                 max_cloud: number("max_cloud", &self.max_cloud)?,
             },

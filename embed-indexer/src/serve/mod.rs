@@ -140,6 +140,7 @@ async fn metrics(State(service): Shared) -> Response {
 
 async fn search_by_tile(State(service): Shared, asked: Asking) -> Result<Response, Problem> {
     let Parameters(asked) = asked.map_err(|e| Problem::bad_request(e.body_text()))?;
+    asked.without_picture()?;
     in_turn(service, move |searcher| answer(searcher, asked.query(searcher)?, &asked)).await
 }
 

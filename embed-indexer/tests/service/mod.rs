@@ -12,14 +12,14 @@ use tower::ServiceExt;
 
 use crate::made::{picture, pictures};
 
-struct Client {
+pub(crate) struct Client {
     router: axum::Router,
     runtime: tokio::runtime::Runtime,
     _dir: tempfile::TempDir,
 }
 
 impl Client {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (photos, model) = pictures(dir.path(), 30);
         let output = dir.path().join("index");
@@ -41,7 +41,12 @@ impl Client {
         Self { router, runtime, _dir: dir }
     }
 
-    fn ask(&self, method: &str, uri: &str, body: Vec<u8>) -> (u16, axum::http::HeaderMap, Vec<u8>) {
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        uri: &str,
+        body: Vec<u8>,
+    ) -> (u16, axum::http::HeaderMap, Vec<u8>) {
         let request = axum::http::Request::builder().method(method).uri(uri);
         let request = request.body(axum::body::Body::from(body)).unwrap();
         self.runtime.block_on(async {
@@ -52,14 +57,14 @@ impl Client {
         })
     }
 
-    fn json(&self, method: &str, uri: &str, body: Vec<u8>) -> (u16, serde_json::Value) {
+    pub(crate) fn json(&self, method: &str, uri: &str, body: Vec<u8>) -> (u16, serde_json::Value) {
         let (status, _, body) = self.ask(method, uri, body);
         (status, serde_json::from_slice(&body).unwrap())
     }
 }
 
 /// A JPEG whose frame header claims a size.
-fn claiming(width: u16, height: u16) -> Vec<u8> {
+pub(crate) fn claiming(width: u16, height: u16) -> Vec<u8> {
     let mut jpeg = picture(1).to_jpeg(90).unwrap();
     let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
     jpeg[frame + 5..frame + 7].copy_from_slice(&height.to_be_bytes());

@@ -389,11 +389,7 @@ impl Updating<'_> {
             return Ok(false);
         }
         let path = self.output.join("parts").join(&part.name).join("rows.parquet");
-        let mut next = tiles.iter().copied().peekable();
-        let last = tiles.last().map_or(0, |last| last + 1);
-        let rows = self.source.rows().enumerate().take(last);
-        let rows = rows.filter(|(number, _)| next.next_if_eq(number).is_some());
-        for (old, (_, new)) in tile::read(&path)?.zip(rows) {
+        for (old, (_, new)) in tile::read(&path)?.zip(self.source.rows_of(tiles)) {
             let (old, mut new) = (old?, new?);
             if new.variant.is_empty() && self.source.decodes() {
                 return Ok(false);

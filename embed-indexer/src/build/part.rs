@@ -13,9 +13,6 @@ use super::source::Source;
 use crate::Result;
 use crate::partition::key;
 
-/// Pictures decoded and embedded at a time.
-const BLOCK: usize = 128;
-
 /// A line of a partition's journal: what one block did.
 #[derive(Serialize, Deserialize)]
 struct Step {
@@ -92,7 +89,7 @@ impl Writing<'_> {
                 steps.iter().flat_map(|s| s.skipped.iter().copied()).collect();
             let mut content = steps.iter().flat_map(|s| s.content.iter().cloned());
             let mut failed = None;
-            let rows = self.rows().filter(|(number, _)| !skipped.contains(number));
+            let rows = self.source.rows_of(&self.tiles).filter(|(number, _)| !skipped.contains(number));
             let rows = rows.map_while(|(_, row)| {
                 let row = row.map_err(|e| failed = Some(e)).ok()?;
                 let content_id = content.next().unwrap_or_default();
@@ -104,14 +101,6 @@ impl Writing<'_> {
             }
         }
         Ok(written)
-    }
-
-    /// Numbers and rows of the partition's tiles.
-    fn rows(&self) -> impl Iterator<Item = (usize, curator_core::Result<Tile>)> + '_ {
-        let last = self.tiles.last().map_or(0, |last| last + 1);
-        let mut next = self.tiles.iter().copied().peekable();
-        let rows = self.source.rows().enumerate().take(last);
-        rows.filter(move |(number, _)| next.next_if_eq(number).is_some())
     }
 
     fn embed(
@@ -130,9 +119,9 @@ impl Writing<'_> {
         matrix.truncate(steps.last().map_or(0, |step| step.rows))?;
         let mut consumed = steps.last().map_or(0, |step| step.consumed);
         task.advance(consumed as u64);
-        let mut rows = self.rows().skip(consumed);
+        let mut rows = self.source.rows_of(&self.tiles[consumed..]);
         let mut new = 0;
-        for block in self.tiles[consumed..].chunks(BLOCK) {
+        for block in self.tiles[consumed..].chunks(self.source.block()) {
             context.check()?;
             let known =
                 block.iter().map(|_| self.known_row(rows.next())).collect::<Result<Vec<_>>>()?;

@@ -117,6 +117,28 @@ impl Source {
         }
     }
 
+    /// Numbers and rows of some tiles, ascending.
+    pub(crate) fn rows_of<'a>(
+        &'a self,
+        tiles: &'a [usize],
+    ) -> Box<dyn Iterator<Item = (usize, curator_core::Result<Tile>)> + Send + 'a> {
+        if let Rows::List(rows) = &self.rows {
+            return Box::new(tiles.iter().map(|&tile| (tile, Ok(rows[tile].clone()))));
+        }
+        let last = tiles.last().map_or(0, |last| last + 1);
+        let mut next = tiles.iter().copied().peekable();
+        let rows = self.rows().enumerate().take(last);
+        Box::new(rows.filter(move |(number, _)| next.next_if_eq(number).is_some()))
+    }
+
+    /// Tiles that are made and written at a time: what a killed run does again.
+    pub(crate) fn block(&self) -> usize {
+        match self.maker {
+            Maker::Model(_) => 128,
+            Maker::Given { .. } => 8192,
+        }
+    }
+
     /// Makes the embeddings of tiles, in the order given; `same` says which need none when their picture
     /// has this content id.
     pub(crate) fn make(&self, tiles: &[usize], same: &[Option<String>]) -> Result<Vec<Made>> {

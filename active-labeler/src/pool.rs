@@ -207,7 +207,7 @@ impl Target {
         context: &Context,
     ) -> Result<Self> {
         let index = pool.index();
-        let encoder = Encoder::load(&index.model(None)?, curator_nn::device(device)?)?;
+        let encoder = Encoder::load(&index.model()?, curator_nn::device(device)?)?;
         let mut images = Vec::with_capacity(references.len());
         for path in references {
             context.check()?;

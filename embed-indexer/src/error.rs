@@ -62,6 +62,12 @@ pub enum Error {
         /// The index.
         index: PathBuf,
     },
+    /// It is not known which of several models a query is for.
+    #[error("which of the index's models ({models}) is to look at it?")]
+    WhichModel {
+        /// Their resolutions.
+        models: String,
+    },
     /// Nothing could be embedded.
     #[error("none of the {count} tiles can be used")]
     NothingDecoded {
@@ -126,6 +132,10 @@ impl Diagnose for Error {
             Self::NoQuery => "give pictures, `--tile-id` or `--at LON,LAT`".into(),
             Self::Crop { .. } => "x,y is the upper left corner, w,h the size, in pixels".into(),
             Self::NoModel { .. } => "build it with `--model` besides `--embeddings`".into(),
+            Self::WhichModel { .. } => {
+                "`--resolution` says it; tiles as examples must be of one model's resolutions"
+                    .into()
+            }
             Self::NothingDecoded { .. } => "look at the warnings above".into(),
             Self::Ids { .. } => "`--ids` wants one id a row, in the rows' order".into(),
             Self::Foreign { .. } => "build both with the same settings".into(),
@@ -146,7 +156,9 @@ impl Diagnose for Error {
             Self::Core(error) => error.exit_code(),
             Self::Nn(error) => error.exit_code(),
             Self::Web(error) => error.exit_code(),
-            Self::NoQuery | Self::Crop { .. } | Self::Foreign { .. } => exit::USAGE,
+            Self::NoQuery | Self::Crop { .. } | Self::WhichModel { .. } | Self::Foreign { .. } => {
+                exit::USAGE
+            }
             _ => exit::FAILED,
         }
     }

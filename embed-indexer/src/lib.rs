@@ -20,6 +20,7 @@ pub mod engine;
 mod error;
 pub mod maintain;
 pub mod map;
+pub mod models;
 mod neighbours;
 pub mod partition;
 pub mod quality;

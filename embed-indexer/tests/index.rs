@@ -7,6 +7,7 @@ mod damage;
 mod described;
 mod killed;
 mod made;
+mod resolutions;
 mod service;
 mod space;
 
@@ -186,7 +187,7 @@ fn bringing_up_to_date_equals_building_anew() {
     let output = dir.path().join("index");
     let place = |output: &std::path::Path| Place {
         tiles: Some(photos.clone()),
-        model: Some(model.clone()),
+        models: vec![model.as_path().into()],
         given: None,
         output: output.into(),
         device: DeviceChoice::Cpu,
@@ -241,9 +242,9 @@ fn other_sets_are_added_and_other_indexes_merged() {
     }
     let silent = Context::silent();
     let build = |tiles: &std::path::Path, output: &std::path::Path| {
-        let (tiles, model) = (Some(tiles.into()), Some(model.clone()));
+        let (tiles, models) = (Some(tiles.into()), vec![model.as_path().into()]);
         let (output, device) = (output.into(), DeviceChoice::Cpu);
-        let place = Place { tiles, model, given: None, output, device, force: false };
+        let place = Place { tiles, models, given: None, output, device, force: false };
         build::run(&BuildConfig::default(), &place, &silent).unwrap()
     };
     let (one, two) = (dir.path().join("one"), dir.path().join("two"));
@@ -251,7 +252,7 @@ fn other_sets_are_added_and_other_indexes_merged() {
     build(&more, &two);
     let place = |tiles: &std::path::Path| Place {
         tiles: Some(tiles.into()),
-        model: None,
+        models: Vec::new(),
         given: None,
         output: one.clone(),
         device: DeviceChoice::Cpu,

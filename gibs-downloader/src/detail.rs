@@ -22,14 +22,7 @@ pub enum Detail {
 /// # Errors
 /// [`curator_core::Error::Setting`].
 pub(crate) fn parse_metres(text: &str) -> curator_core::Result<f64> {
-    let plain = text.trim().to_ascii_lowercase().replace(' ', "");
-    let (number, unit) = match (plain.strip_suffix("km"), plain.strip_suffix('m')) {
-        (Some(number), _) => (number, 1000.0),
-        (None, Some(number)) => (number, 1.0),
-        (None, None) => (&*plain, 1.0),
-    };
-    let metres = number.parse::<f64>().ok().map(|number| number * unit);
-    metres.filter(|m| (0.01..=1e6).contains(m)).ok_or_else(|| curator_core::Error::Setting {
+    curator_core::tile::metres(text).ok_or_else(|| curator_core::Error::Setting {
         name: "resolution",
         found: format!("`{text}`"),
         expected: "metres or kilometres a pixel, such as 250m or 0.5km".into(),

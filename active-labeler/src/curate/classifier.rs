@@ -125,7 +125,7 @@ impl Classifier {
 
 /// Digest of the weights of an encoder; empty where there are none.
 pub(crate) fn encoder_digest(index: &curator_core::index::Index) -> String {
-    let weights = index.model(None).map(|model| model.join("encoder.safetensors"));
+    let weights = index.model().map(|model| model.join("encoder.safetensors"));
     weights.and_then(|path| digest::of_file(&path)).unwrap_or_default()
 }
 

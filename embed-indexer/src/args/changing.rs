@@ -11,6 +11,7 @@ use curator_core::{Context, Error as CoreError};
 use super::searching::FilterArgs;
 use crate::ann::{Budget, KINDS, Kind};
 use crate::build::{self, BuildConfig, Place, Report};
+use crate::models::ModelChoice;
 use crate::partition::Period;
 use crate::vectors::Given;
 use crate::{Error, maintain};
@@ -56,15 +57,17 @@ impl GivenArgs {
 #[command(after_help = "Examples:\n  \
     embed-indexer build tiles/ --model model/ -o index/\n  \
     embed-indexer build tiles/ --model model/ -o index/ --kind ivf-sq8 --float float16 --dims 128\n  \
+    embed-indexer build pyramid/ --model 250m=fine/ --model 1km=coarse/ -o index/\n  \
     embed-indexer build --embeddings embeddings.parquet -o index/\n  \
     embed-indexer build tiles/ --embeddings embeddings.npy --ids ids.txt -o index/")]
 pub(super) struct BuildArgs {
     /// Images: a `tiles/` directory, a folder of images, or TFRecord files
     #[arg(required_unless_present = "embeddings")]
     tiles: Option<PathBuf>,
-    /// The trained model
+    /// The trained model; several, one a resolution, look each at the tiles of the resolution nearest to
+    /// theirs: `--model DIR --model DIR`, or `--model 250m=DIR` where a model does not say its own
     #[arg(long, value_name = "DIR", required_unless_present = "embeddings")]
-    model: Option<PathBuf>,
+    model: Vec<ModelChoice>,
     #[command(flatten)]
     given: GivenArgs,
     /// Where the index goes
@@ -141,7 +144,7 @@ impl BuildArgs {
         };
         let place = Place {
             tiles: self.tiles,
-            model: self.model,
+            models: self.model,
             given: self.given.given(),
             output: self.output,
             device: self.device,
@@ -173,7 +176,7 @@ impl AddArgs {
     pub(super) fn run(self, context: &Context) -> Result<Outcome, Error> {
         let place = Place {
             tiles: self.tiles,
-            model: None,
+            models: Vec::new(),
             given: self.given.given(),
             output: self.index,
             device: self.device,

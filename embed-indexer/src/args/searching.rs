@@ -35,7 +35,7 @@ pub(super) struct FilterArgs {
 impl FilterArgs {
     pub(super) fn filter(self) -> Filter {
         let Self { layer, resolution, from, to, bbox, max_cloud } = self;
-        Filter { layer, resolution, from, to, bbox, max_cloud }
+        Filter { layer, resolution, from, to, bbox, max_cloud, ..Filter::default() }
     }
 }
 

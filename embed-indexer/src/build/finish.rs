@@ -65,7 +65,9 @@ impl Finish<'_> {
         let quality = truth.measure(&engine, &index)?;
         self.warn(&quality);
         let default = if n <= NEIGHBOURS_UP_TO { NEIGHBOURS } else { 0 };
-        let neighbours = self.config.neighbours.unwrap_or(default);
+        // Embeddings of several models have no neighbours in common.
+        let alone = index.models()?.len() < 2;
+        let neighbours = if alone { self.config.neighbours.unwrap_or(default) } else { 0 };
         if neighbours > 0 {
             let graph = crate::neighbours::graph(&index, &engine, neighbours, self.context)?;
             npy::write(&output.join("neighbours.npy"), neighbours, &graph)?;

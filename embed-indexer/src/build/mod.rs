@@ -17,13 +17,13 @@ use curator_core::index::{Facts, Index, Part as OldPart};
 use curator_core::manifest::{self, Freshness, Input, Manifest, Part};
 use curator_core::npy::Storage;
 use curator_core::{Context, DeviceChoice, TileSet, Transform, atomic, digest, tile};
-use curator_nn::Encoder;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use finish::{Finish, next_name};
 pub(crate) use part::write_rows;
 
 use crate::ann::{Budget, Kind, principal_components};
+use crate::models::{self, ModelChoice, Models};
 use crate::partition::{Partitions, Period, key};
 use crate::quality::Quality;
 use crate::vectors::{Given, Vectors};
@@ -72,8 +72,8 @@ impl Default for BuildConfig {
 pub struct Place {
     /// The tiles; not needed where embeddings are given.
     pub tiles: Option<PathBuf>,
-    /// The model; not needed where embeddings are given.
-    pub model: Option<PathBuf>,
+    /// The models, one a resolution or one for all; not needed where embeddings are given.
+    pub models: Vec<ModelChoice>,
     /// Embeddings made elsewhere.
     pub given: Option<Given>,
     /// The index's directory.
@@ -183,7 +183,11 @@ pub fn run(config: &BuildConfig, place: &Place, context: &Context) -> Result<Rep
     let facts = Facts::read(output)?;
     let given = opened.vectors.is_some();
     let source = opened.source(place, 0, context)?;
-    keep_model(place, output)?;
+    if let Some(models) = source.models() {
+        models.keep(output)?;
+    } else if !place.models.is_empty() {
+        Models::load(&place.models, curator_nn::tch::Device::Cpu)?.keep(output)?;
+    }
     let transform = projection(config, &source, output, old.as_ref(), &mut draft, context)?;
     let updating = Updating {
         config,
@@ -209,10 +213,13 @@ pub fn add(place: &Place, context: &Context) -> Result<Report> {
     let old = index.manifest().clone();
     let config: BuildConfig = serde_json::from_value(old.config.clone())
         .map_err(|e| curator_core::Error::damaged(output.join("manifest.json"), "settings", e))?;
-    let model = place.given.is_none().then(|| index.model(None)).transpose()?;
-    let place = Place { model, ..place.clone() };
+    let models = if place.given.is_none() { models::choices(&index)? } else { Vec::new() };
+    if place.given.is_none() && models.is_empty() {
+        return Err(Error::NoModel { index: output.clone() });
+    }
+    let place = Place { models, ..place.clone() };
     let mut opened = Opened::open(&place)?;
-    // The model is the index's own.
+    // The models are the index's own.
     opened.inputs.truncate(1);
     if old.inputs.iter().any(|input| input.digest == opened.inputs[0].digest) {
         return up_to_date(output);
@@ -260,7 +267,9 @@ impl Opened {
         let vectors = place.given.as_ref().map(Vectors::open).transpose()?;
         let mut inputs: Vec<Input> = tiles.iter().map(TileSet::input).collect();
         inputs.extend(vectors.iter().map(|vectors| vectors.input.clone()));
-        inputs.extend(place.model.as_deref().map(model_input).transpose()?);
+        for model in &place.models {
+            inputs.push(model.input()?);
+        }
         Ok(Self { tiles, vectors, inputs })
     }
 
@@ -274,9 +283,9 @@ impl Opened {
 
     /// What else than tiles or embeddings differs.
     fn other_than(&self, inputs: &[Input]) -> Option<String> {
-        let model = |inputs: &[Input]| {
-            let found = inputs.iter().find(|input| input.format == manifest::MODEL.name);
-            found.map(|input| input.digest.clone())
+        let model = |inputs: &[Input]| -> Vec<String> {
+            let found = inputs.iter().filter(|input| input.format == manifest::MODEL.name);
+            found.map(|input| input.digest.clone()).collect()
         };
         let kinds = |inputs: &[Input]| -> Vec<bool> {
             let own = inputs.iter().take(self.inputs.len());
@@ -292,13 +301,13 @@ impl Opened {
     }
 
     fn source(self, place: &Place, set: usize, context: &Context) -> Result<Source> {
-        match (self.vectors, self.tiles, &place.model) {
-            (Some(vectors), tiles, _) => Source::given(tiles, vectors, set, context),
-            (None, Some(tiles), Some(model)) => {
-                let encoder = Encoder::load(model, curator_nn::device(place.device)?)?;
-                Ok(Source::embedded(tiles, encoder, set))
+        match (self.vectors, self.tiles) {
+            (Some(vectors), tiles) => Source::given(tiles, vectors, set, context),
+            (None, Some(tiles)) => {
+                let models = Models::load(&place.models, curator_nn::device(place.device)?)?;
+                Ok(Source::embedded(tiles, models, set))
             }
-            _ => Err(Error::NoQuery),
+            (None, None) => Err(Error::NoQuery),
         }
     }
 }
@@ -416,28 +425,6 @@ fn created_by() -> &'static str {
     concat!("embed-indexer ", env!("CARGO_PKG_VERSION"))
 }
 
-/// A model as an input: its manifest's digest, or that of its files when it stands in an index.
-fn model_input(model: &Path) -> Result<Input> {
-    if Manifest::exists(model) {
-        return Ok(Manifest::open(model, manifest::MODEL)?.as_input(model));
-    }
-    let weights = digest::of_file(&model.join("encoder.safetensors"))?;
-    let config = digest::of_file(&model.join("config.json"))?;
-    Ok(Input {
-        format: manifest::MODEL.name.into(),
-        path: model.display().to_string(),
-        digest: digest::of_bytes((weights + &config).as_bytes()),
-    })
-}
-
-/// Copies the model into the index, so that it stands alone.
-fn keep_model(place: &Place, output: &Path) -> Result<()> {
-    let Some(model) = &place.model else { return Ok(()) };
-    let encoder = Encoder::load(model, curator_nn::tch::Device::Cpu)?;
-    let name = encoder.config().resolution.clone().unwrap_or_else(|| "any".into());
-    Ok(encoder.save(&output.join("models").join(name))?)
-}
-
 /// The projection of an index: the one it has, or one fitted on an even sample of the tiles.
 fn projection(
     config: &BuildConfig,
@@ -448,6 +435,14 @@ fn projection(
     context: &Context,
 ) -> Result<Option<Transform>> {
     let Some(dims) = config.dims else { return Ok(None) };
+    if source.models().is_some_and(|models| models.len() > 1) {
+        return Err(curator_core::Error::Setting {
+            name: "--dims",
+            found: dims.to_string(),
+            expected: "left out: embeddings of several models have no components in common".into(),
+        }
+        .into());
+    }
     let path = output.join("transform.npy");
     let kept = old.is_some_and(|old| old.parts.iter().any(|part| part.path == "transform.npy"));
     // Without a manifest it is what a killed run fitted.
@@ -475,7 +470,7 @@ fn fitted(
     let mut sample = Vec::with_capacity(count * source.dim());
     for block in numbers.chunks(128) {
         context.check()?;
-        for mut row in source.make(block, &vec![None; block.len()])?.into_iter().flatten() {
+        for mut row in source.make(block, None, &vec![None; block.len()])?.into_iter().flatten() {
             curator_core::transform::normalize(&mut row.1);
             if row.1.iter().all(|x| x.is_finite()) {
                 sample.append(&mut row.1);

@@ -89,7 +89,8 @@ impl Writing<'_> {
                 steps.iter().flat_map(|s| s.skipped.iter().copied()).collect();
             let mut content = steps.iter().flat_map(|s| s.content.iter().cloned());
             let mut failed = None;
-            let rows = self.source.rows_of(&self.tiles).filter(|(number, _)| !skipped.contains(number));
+            let rows =
+                self.source.rows_of(&self.tiles).filter(|(number, _)| !skipped.contains(number));
             let rows = rows.map_while(|(_, row)| {
                 let row = row.map_err(|e| failed = Some(e)).ok()?;
                 let content_id = content.next().unwrap_or_default();
@@ -119,6 +120,10 @@ impl Writing<'_> {
         matrix.truncate(steps.last().map_or(0, |step| step.rows))?;
         let mut consumed = steps.last().map_or(0, |step| step.consumed);
         task.advance(consumed as u64);
+        let resolution = match self.source.rows_of(&self.tiles[..self.tiles.len().min(1)]).next() {
+            Some((_, tile)) => tile?.resolution,
+            None => None,
+        };
         let mut rows = self.source.rows_of(&self.tiles[consumed..]);
         let mut new = 0;
         for block in self.tiles[consumed..].chunks(self.source.block()) {
@@ -132,7 +137,7 @@ impl Writing<'_> {
             let numbers: Vec<usize> = open.iter().map(|&i| block[i]).collect();
             let same: Vec<Option<String>> =
                 open.iter().map(|&i| known[i].as_ref().map(|k| k.1.clone())).collect();
-            let mut made = self.source.make(&numbers, &same)?.into_iter();
+            let mut made = self.source.make(&numbers, resolution.as_deref(), &same)?.into_iter();
             let mut step = Step { consumed: 0, rows: 0, skipped: Vec::new(), content: Vec::new() };
             let mut numbers = Vec::with_capacity(block.len() * self.dim);
             for (&tile, known) in block.iter().zip(&known) {

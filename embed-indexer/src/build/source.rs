@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use curator_core::{Context, Tile, TileSet};
-use curator_nn::Encoder;
 use rayon::prelude::*;
 
+use crate::models::Models;
 use crate::vectors::Vectors;
 use crate::{Error, Result};
 
@@ -26,7 +26,7 @@ enum Rows {
 }
 
 enum Maker {
-    Model(Box<Encoder>),
+    Models(Models),
     Given { vectors: Box<Vectors>, of: Vec<u32> },
 }
 
@@ -34,9 +34,9 @@ enum Maker {
 pub(crate) type Made = std::result::Result<(String, Vec<f32>), String>;
 
 impl Source {
-    /// Tiles that a model looks at.
-    pub(crate) fn embedded(tiles: TileSet, encoder: Encoder, set: usize) -> Self {
-        Self { rows: Rows::Set(Box::new(tiles)), maker: Maker::Model(Box::new(encoder)), set }
+    /// Tiles that models look at.
+    pub(crate) fn embedded(tiles: TileSet, models: Models, set: usize) -> Self {
+        Self { rows: Rows::Set(Box::new(tiles)), maker: Maker::Models(models), set }
     }
 
     /// Embeddings of a file: of tiles with the same ids (or, without ids, in the same order), or alone.
@@ -95,14 +95,14 @@ impl Source {
     /// Numbers in an embedding as it is made.
     pub(crate) fn dim(&self) -> usize {
         match &self.maker {
-            Maker::Model(encoder) => encoder.dim(),
+            Maker::Models(models) => models.dim(),
             Maker::Given { vectors, .. } => vectors.dim(),
         }
     }
 
     /// Whether a tile without a variant must be decoded to know whether it is the same.
     pub(crate) fn decodes(&self) -> bool {
-        matches!(self.maker, Maker::Model(_))
+        matches!(self.maker, Maker::Models(_))
     }
 
     /// All rows in order, with their places as the index has them.
@@ -134,15 +134,28 @@ impl Source {
     /// Tiles that are made and written at a time: what a killed run does again.
     pub(crate) fn block(&self) -> usize {
         match self.maker {
-            Maker::Model(_) => 128,
+            Maker::Models(_) => 128,
             Maker::Given { .. } => 8192,
         }
     }
 
-    /// Makes the embeddings of tiles, in the order given; `same` says which need none when their picture
-    /// has this content id.
-    pub(crate) fn make(&self, tiles: &[usize], same: &[Option<String>]) -> Result<Vec<Made>> {
-        let (set, encoder) = match (&self.rows, &self.maker) {
+    /// The models, unless embeddings are given.
+    pub(crate) fn models(&self) -> Option<&Models> {
+        match &self.maker {
+            Maker::Models(models) => Some(models),
+            Maker::Given { .. } => None,
+        }
+    }
+
+    /// Makes the embeddings of tiles of one resolution, in the order given; `same` says which need none when
+    /// their picture has this content id.
+    pub(crate) fn make(
+        &self,
+        tiles: &[usize],
+        resolution: Option<&str>,
+        same: &[Option<String>],
+    ) -> Result<Vec<Made>> {
+        let (set, models) = match (&self.rows, &self.maker) {
             (_, Maker::Given { vectors, of }) => {
                 let row = |&tile: &usize| match of[tile] {
                     NONE => Err("no embedding is given for it".to_string()),
@@ -150,10 +163,16 @@ impl Source {
                 };
                 return Ok(tiles.iter().map(row).collect());
             }
-            (Rows::Set(set), Maker::Model(encoder)) => (set, encoder),
-            (Rows::List(_), Maker::Model(_)) => return Ok(Vec::new()),
+            (Rows::Set(set), Maker::Models(models)) => (set, models),
+            (Rows::List(_), Maker::Models(_)) => return Ok(Vec::new()),
         };
-        let (size, look) = (encoder.config().input_size, encoder.config().look.as_ref());
+        let Some(model) = models.nearest(resolution) else {
+            let reason = "it has no resolution, by which its model is chosen";
+            return Ok(tiles.iter().map(|tile| Err(format!("tile {tile}: {reason}"))).collect());
+        };
+        let encoder = models.encoder(model);
+        let (size, look) = (encoder.config().input_size, encoder.config().look.clone());
+        let look = look.as_ref();
         let decoded: Vec<curator_core::Result<(String, Option<Vec<u8>>)>> = tiles
             .par_iter()
             .zip(same)

@@ -16,6 +16,8 @@ pub struct Filter {
     pub layer: Option<String>,
     /// Only this resolution.
     pub resolution: Option<String>,
+    /// Only these resolutions.
+    pub resolutions: Option<Vec<String>>,
     /// Not before this day, `YYYY-MM-DD`.
     pub from: Option<String>,
     /// Not after this day.
@@ -76,6 +78,9 @@ impl Filter {
         let day = row.time.and_then(|time| time.get(..10));
         same(&self.layer, row.layer)
             && same(&self.resolution, row.resolution)
+            && self.resolutions.as_ref().is_none_or(|these| {
+                row.resolution.is_some_and(|own| these.iter().any(|one| one == own))
+            })
             && self.from.as_deref().is_none_or(|from| day.is_some_and(|day| day >= from))
             && self.to.as_deref().is_none_or(|to| day.is_some_and(|day| day <= to))
             && self.max_cloud.is_none_or(|max| row.cloud.is_some_and(|cloud| cloud <= max))

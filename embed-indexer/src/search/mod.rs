@@ -13,7 +13,6 @@ use curator_core::columns::Columns;
 use curator_core::index::Index;
 use curator_core::logistic::dot;
 use curator_core::{BBox, Context, DeviceChoice, Raster, Tile, TileSet, table, transform};
-use curator_nn::Encoder;
 use serde::Serialize;
 
 pub use filter::Filter;
@@ -22,6 +21,7 @@ pub use scene::Scene;
 
 use crate::ann::{Ann, Hits, Kind};
 use crate::engine::{Among, Engine};
+use crate::models::Models;
 use crate::verified::Verified;
 use crate::{Error, Result};
 
@@ -94,7 +94,7 @@ pub struct Searcher {
     index: Index,
     engine: Engine,
     columns: Vec<Columns>,
-    encoder: Option<Mutex<Encoder>>,
+    models: Models,
     tiles: Option<TileSet>,
     missing: Vec<Missing>,
     admitted: Mutex<Vec<(Filter, Arc<Among>)>>,
@@ -177,19 +177,14 @@ impl Searcher {
         // Version 1 visited 16 lists.
         let probes = if facts.probes == 0 { 16 } else { facts.probes };
         let engine = Engine::new(kind, anns, probes, facts.rerank)?;
-        let encoder = match index.model(None) {
-            Ok(model) => Some(Encoder::load(&model, curator_nn::device(device)?)?),
-            Err(curator_core::Error::Missing { .. }) => None,
-            Err(error) => return Err(error.into()),
-        };
-        if let Some(encoder) = &encoder {
-            index.project(Vec::new(), encoder.dim())?;
+        let models = Models::of(&index, || Ok(curator_nn::device(device)?))?;
+        if !models.is_empty() {
+            index.project(Vec::new(), models.dim())?;
         }
         let recorded = index.manifest().config["tiles_root"].is_string() || tiles.is_some();
         let tiles = if recorded { Some(index.tiles(tiles)?) } else { None };
-        let encoder = encoder.map(Mutex::new);
         let admitted = Mutex::default();
-        Ok(Self { index, engine, columns, encoder, tiles, missing, admitted })
+        Ok(Self { index, engine, columns, models, tiles, missing, admitted })
     }
 
     /// The index.
@@ -210,10 +205,16 @@ impl Searcher {
         &self.missing
     }
 
+    /// Resolutions of the models where there are several; a query's picks one.
+    #[must_use]
+    pub fn models(&self) -> Vec<&str> {
+        if self.models.len() > 1 { self.models.names() } else { Vec::new() }
+    }
+
     /// Whether pictures can be looked at.
     #[must_use]
     pub fn sees(&self) -> bool {
-        self.encoder.is_some()
+        !self.models.is_empty()
     }
 
     /// A row's tile, as far as answers need it; `None` when there is no such row.
@@ -268,7 +269,7 @@ impl Searcher {
     /// [`Error::NoQuery`], [`Error::NoModel`], and when a picture cannot be embedded.
     pub fn search(&self, query: &Query) -> Result<Vec<Hit>> {
         let vector = self.vector(query)?;
-        let among = self.admitted(&query.filter)?;
+        let among = self.admitted(&self.within_model(query)?)?;
         let among = among.as_deref();
         let most = among.map_or(self.index.len(), |among| among.count);
         let diverse = query.diversity > 0.0;
@@ -322,7 +323,7 @@ impl Searcher {
     /// As [`Searcher::search`], with the tiles; neither grouped nor diversified.
     pub(crate) fn tiles_of(&self, query: &Query) -> Result<Vec<(usize, f32, Tile)>> {
         let vector = self.vector(query)?;
-        let among = self.admitted(&query.filter)?;
+        let among = self.admitted(&self.within_model(query)?)?;
         let hits = self.engine.search(&self.index, &vector, query.k, among.as_deref())?;
         self.with_tiles(hits)
     }
@@ -354,14 +355,54 @@ impl Searcher {
         Ok(Some(among))
     }
 
+    /// The model that looks at a query: of several, the one for the resolution of its rows, or that asked
+    /// for.
+    fn model_of(&self, query: &Query) -> Result<Option<usize>> {
+        if self.models.len() < 2 {
+            return Ok(self.models.nearest(None));
+        }
+        let resolution = |row: &usize| Ok(self.tile(*row)?.and_then(|tile| tile.resolution));
+        let rows = query.rows.iter().chain(&query.unlike_rows);
+        let mut wanted = rows.map(resolution).collect::<Result<Vec<_>>>()?;
+        if wanted.is_empty() || query.filter.resolution.is_some() {
+            wanted.push(query.filter.resolution.clone());
+        }
+        let mut models = wanted.iter().map(|wanted| self.models.nearest(wanted.as_deref()));
+        match models.next().flatten() {
+            Some(model) if models.all(|other| other == Some(model)) => Ok(Some(model)),
+            _ => Err(Error::WhichModel { models: self.models.names().join(", ") }),
+        }
+    }
+
+    /// The filter of a query; where there are several models, of the rows that its model looked at: those of
+    /// the resolution asked for, or where there are none, all.
+    fn within_model(&self, query: &Query) -> Result<Filter> {
+        let mut filter = query.filter.clone();
+        if self.models.len() < 2 {
+            return Ok(filter);
+        }
+        let model = self.model_of(query)?;
+        let mut known = Vec::new();
+        for part in self.index.parts() {
+            let resolution = self.tile(part.first_row)?.and_then(|tile| tile.resolution);
+            known.extend(resolution.filter(|own| self.models.nearest(Some(own)) == model));
+        }
+        match &filter.resolution {
+            Some(asked) if known.contains(asked) => {}
+            _ => (filter.resolution, filter.resolutions) = (None, Some(known)),
+        }
+        Ok(filter)
+    }
+
     /// The query's direction, `[dim]`, of unit length.
     ///
     /// # Errors
     /// As [`Searcher::search`].
     pub fn vector(&self, query: &Query) -> Result<Vec<f32>> {
         let dim = self.index.dim();
-        let wanted = self.embeddings(&query.images, &query.rows)?;
-        let unwanted = self.embeddings(&query.unlike, &query.unlike_rows)?;
+        let model = self.model_of(query)?;
+        let wanted = self.embeddings(&query.images, &query.rows, model)?;
+        let unwanted = self.embeddings(&query.unlike, &query.unlike_rows, model)?;
         if wanted.is_empty() {
             return Err(Error::NoQuery);
         }
@@ -384,20 +425,21 @@ impl Searcher {
     /// # Errors
     /// [`curator_core::Error::Image`].
     pub fn decode_query(&self, name: &str, bytes: &[u8]) -> curator_core::Result<Raster> {
-        match &self.encoder {
-            Some(encoder) => {
-                encoder.lock().unwrap_or_else(PoisonError::into_inner).decode(name, bytes)
-            }
-            None => Raster::decode(name, bytes),
-        }
+        self.models.decode(name, bytes)
     }
 
-    fn embeddings(&self, images: &[Raster], rows: &[usize]) -> Result<Vec<f32>> {
+    fn embeddings(
+        &self,
+        images: &[Raster],
+        rows: &[usize],
+        model: Option<usize>,
+    ) -> Result<Vec<f32>> {
         let mut embeddings = Vec::new();
         if !images.is_empty() {
-            let no_model = || Error::NoModel { index: self.index.root().into() };
-            let encoder = self.encoder.as_ref().ok_or_else(no_model)?;
-            let encoder = encoder.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(model) = model else {
+                return Err(Error::NoModel { index: self.index.root().into() });
+            };
+            let encoder = self.models.encoder(model);
             embeddings = self.index.project(encoder.embed(images)?, encoder.dim())?;
         }
         for &row in rows {

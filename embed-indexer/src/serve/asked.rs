@@ -139,6 +139,7 @@ impl Asked {
                 to: day("to", &self.to)?,
                 bbox,
                 max_cloud: number("max_cloud", &self.max_cloud)?,
+                ..Filter::default()
             },
             by_place: self.group_by == "place",
             diversity: number("diversify", &self.diversify)?.unwrap_or(0.0),

@@ -200,7 +200,7 @@ fn problem(error: Error) -> Problem {
             return Problem::bad_request("give a picture, rows in `like`, or a place in `at`");
         }
         Error::UnknownTile { .. } | Error::NothingThere { .. } => StatusCode::NOT_FOUND,
-        Error::Crop { .. } => StatusCode::BAD_REQUEST,
+        Error::Crop { .. } | Error::WhichModel { .. } => StatusCode::BAD_REQUEST,
         Error::NoModel { .. } => StatusCode::CONFLICT,
         _ => return internal(error),
     };
@@ -239,6 +239,7 @@ async fn facts(State(service): Shared) -> Json<serde_json::Value> {
     let parts: Vec<_> = index.parts().iter().map(|p| (&p.name, p.embeddings.rows())).collect();
     Json(serde_json::json!({
         "rows": index.len(), "dim": index.dim(), "parts": parts, "pictures": searcher.sees(),
+        "models": searcher.models(),
         "places": parts_have_places(searcher), "map": service.map.is_some(),
         "kind": searcher.engine().kind().name(), "quality": index.facts().measured,
         "missing": searcher.missing(),

@@ -37,7 +37,7 @@ fn bands_beyond_three_are_embedded_and_searched_alike() {
     Encoder::init(config, 3, curator_nn::tch::Device::Cpu).save(&model).unwrap();
     let place = Place {
         tiles: Some(tiles.clone()),
-        model: Some(model),
+        models: vec![model.as_path().into()],
         given: None,
         output: output.clone(),
         device: DeviceChoice::Cpu,

@@ -54,7 +54,7 @@ pub(crate) fn nearest(rows: &[f32], query: &[f32], k: usize) -> Vec<(usize, f64)
 pub(crate) fn place(file: &Path, output: &Path) -> Place {
     Place {
         tiles: None,
-        model: None,
+        models: Vec::new(),
         given: Some(Given { file: file.into(), ids: None, column: None }),
         output: output.into(),
         device: DeviceChoice::Cpu,

@@ -25,7 +25,7 @@ impl Client {
         let output = dir.path().join("index");
         let place = Place {
             tiles: Some(photos),
-            model: Some(model),
+            models: vec![model.as_path().into()],
             given: None,
             output: output.clone(),
             device: DeviceChoice::Cpu,

@@ -185,7 +185,7 @@ fn pictures_are_in_the_page_and_gone_ones_are_no_end() {
     let (photos, model) = pictures(dir.path(), 20);
     let place = build::Place {
         tiles: Some(photos.clone()),
-        model: Some(model),
+        models: vec![model.as_path().into()],
         given: None,
         output: dir.path().join("index"),
         device: curator_core::DeviceChoice::Cpu,

@@ -266,15 +266,14 @@ impl Index {
         Ok(numbers.iter().map(|n| found[n].clone()).collect())
     }
 
-    /// The directory of the model for a resolution, or of the only one when `resolution` is `None`
-    /// or has none of its own.
+    /// The directories of the models, in the order of their names; none where embeddings were given.
     ///
     /// # Errors
-    /// [`Error::Missing`] when the index has no model.
-    pub fn model(&self, resolution: Option<&str>) -> Result<PathBuf> {
+    /// [`Error::Io`] when they cannot be listed.
+    pub fn models(&self) -> Result<Vec<PathBuf>> {
         let models = self.root.join("models");
-        if let Some(own) = resolution.map(|r| models.join(r)).filter(|p| p.is_dir()) {
-            return Ok(own);
+        if !models.is_dir() {
+            return Ok(Vec::new());
         }
         let mut names: Vec<_> = std::fs::read_dir(&models)
             .map_err(Error::io("read", &models))?
@@ -283,7 +282,24 @@ impl Index {
             .filter(|path| path.is_dir())
             .collect();
         names.sort();
-        names.into_iter().next().ok_or(Error::Missing { path: models })
+        Ok(names)
+    }
+
+    /// The directory of the only model.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when the index has no model, [`Error::Setting`] when it has one for each of several
+    /// resolutions, whose embeddings have nothing to do with one another.
+    pub fn model(&self) -> Result<PathBuf> {
+        let mut models = self.models()?;
+        match models.len() {
+            0 | 1 => models.pop().ok_or(Error::Missing { path: self.root.join("models") }),
+            several => Err(Error::Setting {
+                name: "index",
+                found: format!("`{}` with {several} models", self.root.display()),
+                expected: "an index with one model".into(),
+            }),
+        }
     }
 
     /// Opens the tiles that the rows' locations refer to. `elsewhere` overrides the recorded place of the

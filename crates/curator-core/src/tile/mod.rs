@@ -9,6 +9,19 @@ pub(crate) use table::write_version_1;
 pub(crate) use table::{from_batch, to_batch};
 pub use table::{read, read_at, read_briefly, schema, write};
 
+/// Metres of a resolution's name: `250m`, `0.5km`, `1 km` or a bare number of metres.
+#[must_use]
+pub fn metres(resolution: &str) -> Option<f64> {
+    let plain = resolution.trim().to_ascii_lowercase().replace(' ', "");
+    let (number, unit) = match (plain.strip_suffix("km"), plain.strip_suffix('m')) {
+        (Some(number), _) => (number, 1000.0),
+        (None, Some(number)) => (number, 1.0),
+        (None, None) => (&*plain, 1.0),
+    };
+    let metres = number.parse::<f64>().ok().map(|number| number * unit);
+    metres.filter(|m| (0.01..=1e6).contains(m))
+}
+
 /// Where a tile's encoded picture is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {

@@ -17,6 +17,8 @@ pub struct Engine {
     kind: Kind,
     /// One for each part of the index, in its order; none for a flat index.
     anns: Vec<Ann>,
+    /// The lists of all parts as one, where there are several and all are sound.
+    whole: Option<Ann>,
     probes: usize,
     rerank: usize,
 }
@@ -98,9 +100,16 @@ impl Engine {
     ///
     /// # Errors
     /// [`crate::Error::Faiss`].
-    pub fn new(kind: Kind, mut anns: Vec<Ann>, probes: usize, rerank: usize) -> Result<Self> {
-        anns.iter_mut().try_for_each(|ann| ann.set_probes(probes))?;
-        Ok(Self { kind, anns, probes, rerank: rerank.max(1) })
+    pub fn new(
+        kind: Kind,
+        anns: Vec<Ann>,
+        whole: Option<Ann>,
+        probes: usize,
+        rerank: usize,
+    ) -> Result<Self> {
+        let mut engine = Self { kind, anns, whole, probes, rerank };
+        engine.set_effort(probes, rerank)?;
+        Ok(engine)
     }
 
     /// The kind of index.
@@ -127,7 +136,7 @@ impl Engine {
     /// [`crate::Error::Faiss`].
     pub fn set_effort(&mut self, probes: usize, rerank: usize) -> Result<()> {
         (self.probes, self.rerank) = (probes, rerank.max(1));
-        self.anns.iter_mut().try_for_each(|ann| ann.set_probes(probes))
+        self.anns.iter_mut().chain(&mut self.whole).try_for_each(|ann| ann.set_probes(probes))
     }
 
     /// Gives the indexes back.
@@ -176,6 +185,11 @@ impl Engine {
         let wanted = k.saturating_mul(self.rerank).min(index.len());
         let Some(first) = self.anns.first() else { return Ok(Vec::new()) };
         let lists = first.lists_of(queries, self.probes)?;
+        if let Some(whole) = &self.whole {
+            let found = whole.search(queries, wanted, lists.as_ref())?;
+            let compared = found.into_iter().zip(queries.chunks_exact(dim));
+            return Ok(compared.map(|(hits, query)| compare(index, hits, query, k)).collect());
+        }
         let parts: Vec<Vec<Hits>> = self
             .anns
             .par_iter()

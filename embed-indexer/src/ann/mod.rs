@@ -176,6 +176,23 @@ impl Ann {
         Ok(Self { raw: Raw::read(path, kind.has_lists())?, kind })
     }
 
+    /// As [`Ann::read`], for the empty index that copies are made of: mapped lists cannot be copied.
+    ///
+    /// # Errors
+    /// [`crate::Error::Faiss`].
+    pub fn read_trained(path: &Path, kind: Kind) -> Result<Self> {
+        Ok(Self { raw: Raw::read_whole(path)?, kind })
+    }
+
+    /// Moves the rows of another index of the same centroids, which is in memory, into this one's lists;
+    /// they are numbered on from `first`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Faiss`] when they do not fit.
+    pub fn merge(&mut self, mut other: Self, first: usize) -> Result<()> {
+        self.raw.merge(&mut other.raw, first)
+    }
+
     /// A copy of an empty index: how all partitions share one trained quantiser.
     ///
     /// # Errors

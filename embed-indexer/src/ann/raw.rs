@@ -90,6 +90,15 @@ impl Raw {
         Ok(Self(index))
     }
 
+    /// Reads a file into memory, which can be duplicated and added to.
+    pub(super) fn read_whole(path: &Path) -> Result<Self> {
+        let file = name(path)?;
+        let mut index = ptr::null_mut();
+        // SAFETY: valid pointers for the time of the call.
+        check(unsafe { sys::faiss_read_index_fname(file.as_ptr(), 0, &mut index) })?;
+        Ok(Self(index))
+    }
+
     pub(super) fn write(&self, path: &Path) -> Result<()> {
         let file = name(path)?;
         // SAFETY: valid pointers for the time of the call.
@@ -170,6 +179,16 @@ impl Raw {
         let n = self.rows(rows)?;
         // SAFETY: `n` rows are there.
         check(unsafe { sys::faiss_Index_add(self.0, n, rows.as_ptr()) })
+    }
+
+    /// Moves the rows of another index with the same lists to the end of this one's; they are numbered on
+    /// from `first`.
+    pub(super) fn merge(&mut self, other: &mut Self, first: usize) -> Result<()> {
+        let (Some(own), Some(theirs)) = (self.ivf(), other.ivf()) else {
+            return Err(Error::Faiss("no inverted lists".into()));
+        };
+        // SAFETY: two living indexes; FAISS compares their shapes.
+        check(unsafe { sys::faiss_IndexIVF_merge_from(own, theirs, first as i64) })
     }
 
     /// Candidates that a graph's search keeps.

@@ -18,6 +18,8 @@ use crate::verified::Verified;
 const TRAINING_ROWS: usize = 262_144;
 /// Rows that are added at a time.
 const BLOCK: usize = 8192;
+/// The lists of all parts as one: what a query touches of a list lies together.
+pub(crate) const LISTS: &str = "lists.faiss";
 /// Neighbours stored for every row, and up to how many rows, unless asked otherwise.
 const NEIGHBOURS: usize = 32;
 const NEIGHBOURS_UP_TO: usize = 1_000_000;
@@ -38,7 +40,7 @@ impl Finish<'_> {
         let output = self.output;
         sort(&mut draft);
         draft.parts.retain(|part| {
-            let derived = ["neighbours.npy", "index.json", "trained.faiss"];
+            let derived = ["neighbours.npy", "index.json", "trained.faiss", LISTS];
             !derived.contains(&part.path.as_str())
         });
         // Opened through a manifest that lists rows and embeddings; the final one follows.
@@ -53,11 +55,15 @@ impl Finish<'_> {
             None => kind.factory(n, dim),
         };
         let anns = self.index_parts(&index, kind, &factory, earlier.is_some(), &mut draft)?;
+        let whole = match draft.parts.iter().any(|part| part.path == LISTS) {
+            true => Some(Ann::read(&output.join(LISTS), kind)?),
+            false => None,
+        };
         let (probes, rerank) = match earlier {
             Some(_) => (self.facts.probes, self.facts.rerank),
             None => (0, kind.rerank()),
         };
-        let mut engine = Engine::new(kind, anns, probes, rerank)?;
+        let mut engine = Engine::new(kind, anns, whole, probes, rerank)?;
         let truth = Truth::of(&index);
         if earlier.is_none() {
             truth.tune(&mut engine, &index, &self.config.budget)?;
@@ -140,7 +146,7 @@ impl Finish<'_> {
         let output = self.output;
         let path = output.join("trained.faiss");
         let trained = if trained_before {
-            Ann::read(&path, kind)?
+            Ann::read_trained(&path, kind)?
         } else {
             let task = self.context.progress.begin("train", None, Unit::Items);
             let trained = Ann::train(kind, factory, index.dim(), &sample(index))?;
@@ -150,6 +156,8 @@ impl Finish<'_> {
         };
         self.list(draft, "trained.faiss", 1)?;
         let rows = index.len() as u64;
+        let several = kind.has_lists() && index.parts().len() > 1;
+        let mut whole = several.then(|| trained.duplicate()).transpose()?;
         let task = self.context.progress.begin("index", Some(rows), Unit::Items);
         for part in index.parts() {
             let relative = format!("parts/{}/index.faiss", part.name);
@@ -164,11 +172,22 @@ impl Finish<'_> {
                 }
                 ann.write(&output.join(&relative))?;
                 self.list(draft, &relative, rows as u64)?;
+                if let Some(whole) = &mut whole {
+                    whole.merge(ann, part.first_row)?;
+                }
             } else {
                 task.advance(rows as u64);
+                if let Some(whole) = &mut whole {
+                    let ann = Ann::read_trained(&output.join(&relative), kind)?;
+                    whole.merge(ann, part.first_row)?;
+                }
             }
         }
         drop(task);
+        if let Some(whole) = whole {
+            whole.write(&output.join(LISTS))?;
+            self.list(draft, LISTS, rows)?;
+        }
         let parts = index.parts().iter();
         parts
             .map(|part| Ann::read(&output.join(format!("parts/{}/index.faiss", part.name)), kind))

@@ -19,7 +19,7 @@ use curator_core::npy::Storage;
 use curator_core::{Context, DeviceChoice, TileSet, Transform, atomic, digest, tile};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use finish::{Finish, next_name};
+pub(crate) use finish::{Finish, LISTS, next_name};
 pub(crate) use part::write_rows;
 
 use crate::ann::{Budget, Kind, principal_components};

@@ -20,6 +20,7 @@ pub(crate) use filter::is_day;
 pub use scene::Scene;
 
 use crate::ann::{Ann, Hits, Kind};
+use crate::build::LISTS;
 use crate::engine::{Among, Engine};
 use crate::models::Models;
 use crate::verified::Verified;
@@ -173,10 +174,14 @@ impl Searcher {
             let first = missing.into_iter().next().map(|part| part.reason).unwrap_or_default();
             return Err(Error::Unsound { index: path.into(), count, first });
         }
-        verified.write(path);
         // Version 1 visited 16 lists.
         let probes = if facts.probes == 0 { 16 } else { facts.probes };
-        let engine = Engine::new(kind, anns, probes, facts.rerank)?;
+        let whole = match missing.is_empty() {
+            true => whole(path, &index, kind, &mut verified),
+            false => None,
+        };
+        let engine = Engine::new(kind, anns, whole, probes, facts.rerank)?;
+        verified.write(path);
         let models = Models::of(&index, || Ok(curator_nn::device(device)?))?;
         if !models.is_empty() {
             index.project(Vec::new(), models.dim())?;
@@ -521,6 +526,25 @@ impl Searcher {
             when: day.map(|day| format!(" on {day}")).unwrap_or_default(),
         })
     }
+}
+
+/// The lists of all parts as one, where an index has them; the parts' own do as well, more slowly.
+fn whole(path: &Path, index: &Index, kind: Kind, verified: &mut Verified) -> Option<Ann> {
+    let listed = index.manifest().parts.iter().find(|part| part.path == LISTS)?;
+    let mut open = || -> Result<Ann> {
+        verified.check(path, listed)?;
+        let ann = Ann::read(&path.join(LISTS), kind)?;
+        if ann.len() == index.len() && ann.dim() == index.dim() {
+            return Ok(ann);
+        }
+        let expected = format!("{} rows", index.len());
+        Err(curator_core::Error::damaged(path.join(LISTS), expected, ann.len()).into())
+    };
+    let opened = open();
+    if let Err(error) = &opened {
+        tracing::warn!("partitions are searched one by one: {error}");
+    }
+    opened.ok()
 }
 
 fn hit(row: usize, score: f32, tile: Tile, more_here: usize) -> Hit {

@@ -17,6 +17,7 @@ python3 scripts/e2e/pipeline.py
 python3 scripts/e2e/labelling_page.py || [ $? = 77 ]
 python3 scripts/e2e/active_page.py || [ $? = 77 ]
 python3 scripts/e2e/search_page.py "$out/demo/index" || [ $? = 77 ]
+python3 scripts/e2e/worldview.py "$out/demo/index" || [ $? = 77 ]
 python3 scripts/e2e/search_load.py "$out/demo/index"
 .deps/clients/bin/python -W ignore scripts/e2e/standin_clients.py || [ $? = 77 ]
 .deps/clients/bin/python -W ignore scripts/oracles/exports.py || [ $? = 77 ]

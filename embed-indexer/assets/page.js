@@ -1,5 +1,6 @@
 // Search page: pictures, rows and places that show what is looked for, rows that do not, and the answers.
 import { drawMap, onPlace } from '/assets/map.js';
+import { viewOf } from '/assets/view.js';
 
 const $ = (id) => document.getElementById(id);
 const state = { picture: null, source: null, place: null, like: new Map(), unlike: new Map(), hits: [], selected: new Set(), asked: 0 };
@@ -149,6 +150,18 @@ if (box?.length === 4 && box.every(Number.isFinite)) {
   for (const [name, value] of [['layer', asked.get('layer') ?? ''], ['from', day], ['to', day]]) $('filters').elements[name].value = value;
   state.place = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2].map((x) => Number(x.toFixed(4)));
 }
+// The bookmarklet opens it with what NASA Worldview shows: ?view=…
+const view = asked.get('view') ? viewOf(asked.get('view')) : null;
+if (view && !view.problem) {
+  const layer = view.layers.find((name) => index.parts.some(([part]) => part.startsWith(name + '_'))) ?? '';
+  for (const [name, value] of [['layer', layer], ['from', view.date], ['to', view.date]]) $('filters').elements[name].value = value;
+  state.place = view.middle.map((x) => Number(x.toFixed(4)));
+}
 draw();
-if (index.places) $('world').hidden = false;
+if (index.places) {
+  $('world').hidden = $('elsewhere').hidden = false;
+  $('bookmarklet').href = `javascript:void open('${location.origin}/?view='+encodeURIComponent(location.search))`;
+  $('bookmarklet').onclick = (event) => { event.preventDefault(); say('Drag it to your bookmarks, then press it on NASA Worldview'); };
+}
 ask();
+if (view?.problem) say(view.problem);

@@ -32,7 +32,7 @@ def needed() -> None:
 class Browser:
     """A browser with a profile of its own."""
 
-    def __init__(self, width: int, height: int, dark: bool = False, network: bool = False):
+    def __init__(self, width: int, height: int, dark: bool = False, network: bool = False, flags=()):
         self.driver = subprocess.Popen(
             ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -43,7 +43,7 @@ class Browser:
                 break
         self.base = f"http://127.0.0.1:{port}"
         self.profile = tempfile.mkdtemp()
-        flags = [*FLAGS, f"--user-data-dir={self.profile}", f"--window-size={width},{height}"]
+        flags = [*FLAGS, *flags, f"--user-data-dir={self.profile}", f"--window-size={width},{height}"]
         options = {"args": flags + (["--force-dark-mode", "--blink-settings=preferredColorScheme=0"] if dark else [])}
         reply = self.call("POST", "/session", {"capabilities": {"alwaysMatch": {
             "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"} | ({"performance": "ALL"} if network else {})}}})

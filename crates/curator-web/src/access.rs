@@ -35,6 +35,7 @@ struct Shared {
     /// Where the links are kept.
     file: Option<(PathBuf, Mutex<Seen>)>,
     hosts: Hosts,
+    origins: Vec<String>,
     secure: bool,
     requests: Option<DefaultKeyedRateLimiter<String>>,
     wrong: DefaultKeyedRateLimiter<IpAddr>,
@@ -50,6 +51,9 @@ pub struct AccessOptions {
     pub directory: Option<PathBuf>,
     /// The names it answers to.
     pub hosts: Hosts,
+    /// Origins besides its own whose requests are answered: of add-ons, such as `chrome-extension://…`. They bring
+    /// a link's token as `Authorization: Bearer`.
+    pub origins: Vec<String>,
     /// Whether it is reached through TLS only.
     pub secure: bool,
     /// Requests a second of one browser, with four seconds' worth at once; no limit when `None`.
@@ -80,6 +84,7 @@ impl Access {
                 links: RwLock::new(links),
                 file,
                 hosts: options.hosts,
+                origins: options.origins,
                 secure: options.secure,
                 requests: options.rate.map(rate),
                 wrong: RateLimiter::keyed(Quota::per_minute(minute)),

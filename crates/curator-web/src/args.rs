@@ -70,6 +70,7 @@ impl WebArgs {
             tls,
             insecure: self.insecure,
             names: self.name,
+            origins: Vec::new(),
             rate: NonZeroU32::new(self.rate),
             directory,
         }

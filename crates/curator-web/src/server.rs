@@ -44,6 +44,8 @@ pub struct ServeOptions {
     pub insecure: bool,
     /// Further names this server is reached by.
     pub names: Vec<String>,
+    /// Origins of add-ons that may ask, see [`AccessOptions::origins`].
+    pub origins: Vec<String>,
     /// Requests a second of one browser; no limit when `None`.
     pub rate: Option<NonZeroU32>,
     /// The directory that keeps the links; in memory when `None`.
@@ -59,6 +61,7 @@ impl Default for ServeOptions {
             tls: Tls::Off,
             insecure: false,
             names: Vec::new(),
+            origins: Vec::new(),
             rate: None,
             directory: None,
         }
@@ -102,6 +105,7 @@ impl Server {
         let access = Access::open(AccessOptions {
             directory: options.directory.clone(),
             hosts: Hosts { names: names.clone(), numbers: !host.is_loopback() || tunnelled },
+            origins: options.origins.clone(),
             secure: options.tls != Tls::Off,
             rate: options.rate,
         })?;

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use curator_cli::{Builtin, Common, DeviceChoice, Failure, Outcome, Program};
 use curator_core::doctor::Check;
 use curator_core::{Context, Diagnose, Manifest};
-use curator_web::WebArgs;
+use curator_web::{ServeOptions, WebArgs};
 
 use crate::ann::{Ann, Kind};
 use crate::search::Searcher;
@@ -55,7 +55,8 @@ enum Command {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     embed-indexer serve index/\n  \
-    embed-indexer serve index/ --port 8000 --concurrency 2")]
+    embed-indexer serve index/ --port 8000 --concurrency 2\n  \
+    embed-indexer serve index/ --port 8000 --allow-origin chrome-extension://ADDON")]
 struct ServeArgs {
     /// The index
     index: PathBuf,
@@ -68,11 +69,30 @@ struct ServeArgs {
     /// The map that `/map` shows [default: `map` inside the index]
     #[arg(long, value_name = "DIR")]
     map: Option<PathBuf>,
+    /// Let the add-on of this origin ask, with the link's token: `chrome-extension://…`, as it says
+    #[arg(long, value_name = "ORIGIN", value_parser = addon_origin)]
+    allow_origin: Vec<String>,
     #[command(flatten)]
     web: WebArgs,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
+}
+
+/// Only add-ons: their origins cannot be taken by a page of the web.
+fn addon_origin(text: &str) -> Result<String, String> {
+    let id = text.strip_prefix("chrome-extension://").or(text.strip_prefix("moz-extension://"));
+    match id {
+        Some(id)
+            if !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') =>
+        {
+            Ok(text.into())
+        }
+        _ => {
+            Err("an add-on's origin is expected, such as chrome-extension://… or moz-extension://…"
+                .into())
+        }
+    }
 }
 
 impl ServeArgs {
@@ -102,7 +122,7 @@ impl ServeArgs {
         let map = self.points(&searcher, context)?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let concurrency = self.concurrency.map_or(cores, std::num::NonZero::get);
-        let options = self.web.options(None);
+        let options = ServeOptions { origins: self.allow_origin, ..self.web.options(None) };
         let router = serve::router(std::sync::Arc::new(searcher), concurrency, map);
         let runtime = tokio::runtime::Runtime::new().map_err(curator_web::Error::Stopped)?;
         let forever = std::future::pending();

@@ -39,6 +39,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[folder = "assets"]
 struct Assets;
 
+/// What the page and the add-on share.
+const VIEW: &str = include_str!("../../addon/view.js");
+
 /// What handlers share.
 struct Service {
     searcher: Arc<Searcher>,
@@ -70,6 +73,10 @@ pub fn router(searcher: Arc<Searcher>, concurrency: usize, map: Option<PathBuf>)
         .route(
             "/assets/{name}",
             get(|Path(name): Path<String>| async move { curator_web::asset::<Assets>(&name) }),
+        )
+        .route(
+            "/assets/view.js",
+            get(|| async { ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], VIEW) }),
         )
         .route("/api/openapi.json", get(description))
         .route("/api/health", get(health))

@@ -33,8 +33,41 @@ async fn pass(access: Access, mut request: Request, next: Next) -> Response {
     {
         request.headers_mut().insert(header::HOST, host);
     }
+    let Some(origin) = access.invited(request.headers()) else {
+        return admitted(access, request, next).await;
+    };
+    let mut response = if *request.method() == Method::OPTIONS {
+        preflight(request.headers())
+    } else {
+        admitted(access, request, next).await
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    response
+}
+
+/// What an invited origin asks before it asks.
+fn preflight(headers: &HeaderMap) -> Response {
+    let mut answer = vec![
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"),
+        (header::ACCESS_CONTROL_MAX_AGE, "600"),
+    ];
+    if headers.contains_key("access-control-request-private-network") {
+        let name = header::HeaderName::from_static("access-control-allow-private-network");
+        answer.push((name, "true"));
+    }
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response
+        .headers_mut()
+        .extend(answer.into_iter().map(|(n, v)| (n, HeaderValue::from_static(v))));
+    response
+}
+
+async fn admitted(access: Access, mut request: Request, next: Next) -> Response {
     let headers = request.headers();
-    if !origin_is_ours(headers, request.method()) {
+    if !origin_is_ours(headers, request.method()) && access.invited(headers).is_none() {
         return Problem::new(StatusCode::FORBIDDEN, "requests come from the page only")
             .into_response();
     }
@@ -104,6 +137,18 @@ fn harden(mut response: Response, secure: bool) -> Response {
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+impl Access {
+    /// The origin of a request, when it is one that was let in besides our own.
+    fn invited(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let origin = headers.get(header::ORIGIN)?;
+        self.shared
+            .origins
+            .iter()
+            .any(|own| own.as_bytes() == origin.as_bytes())
+            .then(|| origin.clone())
+    }
 }
 
 /// Requests that change something must come from the page itself.

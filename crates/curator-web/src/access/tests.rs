@@ -139,3 +139,44 @@ async fn links_revoked_by_another_process_are_out() {
     let reply = ask(&access, request("/").header(header::COOKIE, &cookie)).await;
     assert_eq!(reply.status(), StatusCode::UNAUTHORIZED);
 }
+
+#[tokio::test]
+async fn an_invited_origin_asks_with_a_token_and_no_other_does() {
+    let own = "chrome-extension://abcdefghijklmnopabcdefghijklmnop";
+    let origins = vec![own.to_string()];
+    let access = Access::open(AccessOptions { origins, ..AccessOptions::default() }).unwrap();
+    let token = format!("Bearer {}", access.token(Role::Viewer).unwrap());
+    let from = |method: &str, origin: &str| {
+        request("/").method(method.to_uppercase().as_str()).header(header::ORIGIN, origin)
+    };
+    let allowed = |reply: &Response| {
+        reply
+            .headers()
+            .get(header::ACCESS_CONTROL_ALLOW_ORIGIN)
+            .map(|v| v.to_str().unwrap().to_string())
+    };
+    for method in ["get", "post"] {
+        let reply = ask(&access, from(method, own).header(header::AUTHORIZATION, &token)).await;
+        assert_eq!((reply.status(), allowed(&reply)), (StatusCode::OK, Some(own.to_string())));
+        // Its origin alone opens nothing, and neither does a wrong token.
+        let reply = ask(&access, from(method, own)).await;
+        assert_eq!(reply.status(), StatusCode::UNAUTHORIZED);
+        let wrong = from(method, own).header(header::AUTHORIZATION, "Bearer wrong");
+        assert_eq!(ask(&access, wrong).await.status(), StatusCode::UNAUTHORIZED);
+    }
+    let reply = ask(&access, from("options", own)).await;
+    assert_eq!((reply.status(), allowed(&reply)), (StatusCode::NO_CONTENT, Some(own.to_string())));
+    assert!(!reply.headers().contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS));
+    for other in ["https://evil.example", "null", "chrome-extension://other", ""] {
+        let reply = ask(&access, from("options", other)).await;
+        assert_eq!(allowed(&reply), None, "{other}");
+        let reply = ask(&access, from("post", other).header(header::AUTHORIZATION, &token)).await;
+        assert_eq!((reply.status(), allowed(&reply)), (StatusCode::FORBIDDEN, None), "{other}");
+        // A foreign page may send a GET, but is told nothing.
+        let reply = ask(&access, from("get", other).header(header::AUTHORIZATION, &token)).await;
+        assert_eq!(allowed(&reply), None, "{other}");
+    }
+    // Programs that are no browsers have no origin.
+    let reply = ask(&access, request("/").header(header::AUTHORIZATION, &token)).await;
+    assert_eq!(reply.status(), StatusCode::OK);
+}

@@ -54,8 +54,14 @@ impl Access {
             .then(|| (link.into(), client.into()))
     }
 
+    /// By cookie, or, of what is no browser and of add-ons, by the token itself.
     pub(super) fn visitor(&self, headers: &HeaderMap) -> Option<Visitor> {
         self.look();
+        let bearer = headers.get(header::AUTHORIZATION).and_then(|h| h.to_str().ok());
+        if let Some(token) = bearer.and_then(|text| text.strip_prefix("Bearer ")) {
+            let link = self.read(|links| links.by_token(token).cloned())?;
+            return Some(Visitor { role: link.role, client: format!("link-{}", link.id) });
+        }
         let (link, client) = self.known(headers)?;
         let role = self.read(|links| links.by_id(&link).map(|link| link.role))?;
         Some(Visitor { role, client })

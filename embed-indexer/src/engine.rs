@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use crate::Result;
 use crate::ann::{Ann, Hits, Kind};
+use crate::find::{self, Reach};
 
 /// Rows that are compared at a time.
 const BLOCK: usize = 4096;
@@ -33,9 +34,14 @@ pub struct Among {
 }
 
 impl Among {
-    /// All rows.
-    fn all(index: &Index) -> Self {
-        let rows = index.parts().iter().map(|part| part.embeddings.rows());
+    /// Rows whose bits are set.
+    pub(crate) fn of(bits: Vec<Vec<u8>>) -> Self {
+        let count = bits.iter().flatten().map(|byte| byte.count_ones() as usize).sum();
+        Self { bits, count }
+    }
+
+    /// All rows of parts that have so many.
+    pub(crate) fn all(rows: impl Iterator<Item = usize> + Clone) -> Self {
         Self {
             bits: rows.clone().map(|rows| vec![0xff; rows.div_ceil(8)]).collect(),
             count: rows.sum(),
@@ -156,21 +162,7 @@ impl Engine {
         k: usize,
         among: Option<&Among>,
     ) -> Result<Hits> {
-        let k = k.min(among.map_or(index.len(), |among| among.count));
-        match among {
-            _ if k == 0 => Ok(Vec::new()),
-            _ if self.kind == Kind::Flat => Ok(exact(index, query, k, among)),
-            None if self.deep(index, k) <= self.probes => {
-                let hits = self.search_many(index, query, k)?.pop().unwrap_or_default();
-                // A graph may not reach every row.
-                Ok(if hits.len() < k { exact(index, query, k, None) } else { hits })
-            }
-            None => self.search_among(index, query, k, &Among::all(index)),
-            Some(some) if some.count * query.len() <= EXACT_UP_TO => {
-                Ok(exact(index, query, k, among))
-            }
-            Some(some) => self.search_among(index, query, k, some),
-        }
+        find::nearest(&Mapped { engine: self, index }, query, k, among)
     }
 
     /// The `k` best rows of each query `[n, dim]`, exactly compared.
@@ -183,60 +175,100 @@ impl Engine {
             return Ok(exact_many(index, queries, k));
         }
         let wanted = k.saturating_mul(self.rerank).min(index.len());
-        let Some(first) = self.anns.first() else { return Ok(Vec::new()) };
-        let lists = first.lists_of(queries, self.probes)?;
+        let found = self.candidates(index, queries, wanted, self.probes)?;
+        let compared = found.into_iter().zip(queries.chunks_exact(dim));
+        Ok(compared.map(|(hits, query)| compare(index, hits, query, k)).collect())
+    }
+
+    /// What lists and graphs give for each query `[n, dim]`.
+    fn candidates(
+        &self,
+        index: &Index,
+        queries: &[f32],
+        wanted: usize,
+        probes: usize,
+    ) -> Result<Vec<Hits>> {
+        let mut all = vec![Vec::new(); queries.len() / index.dim()];
+        let Some(first) = self.anns.first() else { return Ok(all) };
+        let lists = first.lists_of(queries, probes)?;
         if let Some(whole) = &self.whole {
-            let found = whole.search(queries, wanted, lists.as_ref())?;
-            let compared = found.into_iter().zip(queries.chunks_exact(dim));
-            return Ok(compared.map(|(hits, query)| compare(index, hits, query, k)).collect());
+            return whole.search(queries, wanted, lists.as_ref());
         }
         let parts: Vec<Vec<Hits>> = self
             .anns
             .par_iter()
             .map(|ann| ann.search(queries, wanted, lists.as_ref()))
             .collect::<Result<_>>()?;
-        let mut all = vec![Vec::new(); queries.len() / dim];
         for (part, found) in index.parts().iter().zip(parts) {
             for (all, hits) in all.iter_mut().zip(found) {
                 all.extend(hits.into_iter().map(|(row, score)| (part.first_row + row, score)));
             }
         }
-        let compared = all.into_iter().zip(queries.chunks_exact(dim));
-        Ok(compared.map(|(hits, query)| compare(index, best(hits, wanted), query, k)).collect())
+        Ok(all.into_iter().map(|hits| best(hits, wanted)).collect())
+    }
+}
+
+/// An index whose files are mapped, with what searches it.
+pub(crate) struct Mapped<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) index: &'a Index,
+}
+
+impl Reach for Mapped<'_> {
+    fn kind(&self) -> Kind {
+        self.engine.kind
     }
 
-    /// Lists that hold about eight times as many rows as are asked for: those that were enough for ten
-    /// answers are too few for thousands.
-    fn deep(&self, index: &Index, k: usize) -> usize {
-        (8 * k).saturating_mul(self.lists()).div_ceil(index.len().max(1)).min(self.lists())
+    fn rows(&self) -> usize {
+        self.index.len()
     }
 
-    /// Searches with the filter inside, wider and wider until there are enough answers.
-    fn search_among(&self, index: &Index, query: &[f32], k: usize, among: &Among) -> Result<Hits> {
-        let wanted = k.saturating_mul(self.rerank).min(among.count);
-        // Fewer rows are admitted of a list, so more lists are visited.
-        let share = index.len().div_ceil(among.count.max(1));
-        let probes = self.probes.max(self.deep(index, k));
-        let mut probes = probes.saturating_mul(share.min(8));
-        loop {
-            let parts: Vec<Hits> = self
-                .anns
-                .par_iter()
-                .zip(&among.bits)
-                .map(|(ann, bits)| ann.search_among(query, wanted, bits, probes))
-                .collect::<Result<_>>()?;
-            let hits = index.parts().iter().zip(parts).flat_map(|(part, hits)| {
-                hits.into_iter().map(|(row, score)| (part.first_row + row, score))
-            });
-            let hits = best(hits.collect(), wanted);
-            if hits.len() >= k {
-                return Ok(compare(index, hits, query, k));
-            }
-            if probes >= self.lists() {
-                return Ok(exact(index, query, k, Some(among)));
-            }
-            probes *= 4;
-        }
+    fn lists(&self) -> usize {
+        self.engine.lists()
+    }
+
+    fn effort(&self) -> (usize, usize) {
+        self.engine.effort()
+    }
+
+    fn compares(&self, rows: usize) -> bool {
+        rows * self.index.dim() <= EXACT_UP_TO
+    }
+
+    fn all(&self) -> Among {
+        Among::all(self.index.parts().iter().map(|part| part.embeddings.rows()))
+    }
+
+    fn candidates(
+        &self,
+        query: &[f32],
+        wanted: usize,
+        probes: usize,
+        among: Option<&Among>,
+    ) -> Result<Hits> {
+        let Some(among) = among else {
+            let found = self.engine.candidates(self.index, query, wanted, probes)?;
+            return Ok(found.into_iter().next().unwrap_or_default());
+        };
+        let parts: Vec<Hits> = self
+            .engine
+            .anns
+            .par_iter()
+            .zip(&among.bits)
+            .map(|(ann, bits)| ann.search_among(query, wanted, bits, probes))
+            .collect::<Result<_>>()?;
+        let hits = self.index.parts().iter().zip(parts).flat_map(|(part, hits)| {
+            hits.into_iter().map(|(row, score)| (part.first_row + row, score))
+        });
+        Ok(best(hits.collect(), wanted))
+    }
+
+    fn compare(&self, hits: Hits, query: &[f32], k: usize) -> Result<Hits> {
+        Ok(compare(self.index, hits, query, k))
+    }
+
+    fn exact(&self, query: &[f32], k: usize, among: Option<&Among>) -> Result<Hits> {
+        Ok(exact(self.index, query, k, among))
     }
 }
 

@@ -108,6 +108,38 @@ pub enum Error {
         /// The index.
         index: PathBuf,
     },
+    /// An object store cannot be read.
+    #[error("cannot read `{address}`: {detail}")]
+    Store {
+        /// What was asked for.
+        address: String,
+        /// What the store, or the network, said.
+        detail: String,
+    },
+    /// An object store does not let us read.
+    #[error("not allowed to read `{address}`: {detail}")]
+    Denied {
+        /// What was asked for.
+        address: String,
+        /// What the store said.
+        detail: String,
+    },
+    /// An index of this kind cannot be read by ranges.
+    #[error("`{index}` is of kind `{kind}`, which cannot be read piece by piece")]
+    NotByRanges {
+        /// The index.
+        index: PathBuf,
+        /// Its kind.
+        kind: &'static str,
+    },
+    /// What is at an address was not published.
+    #[error("`{index}` was not written by `embed-indexer publish`: {reason}")]
+    NotPublished {
+        /// The address.
+        index: PathBuf,
+        /// What is there instead.
+        reason: String,
+    },
     /// Files of an index are not what the manifest says.
     #[error("{count} files of `{index}` are missing or damaged, first `{first}`")]
     Unsound {
@@ -145,6 +177,19 @@ impl Diagnose for Error {
                 index.display(),
                 map.display()
             ),
+            Self::Store { .. } => {
+                "check address and network; a plain HTTP server must answer range \
+                                   requests"
+                    .into()
+            }
+            Self::Denied { .. } => "credentials come from the environment, such as \
+                                    `AWS_ACCESS_KEY_ID`; `AWS_SKIP_SIGNATURE=true` reads public \
+                                    buckets"
+                .into(),
+            Self::NotByRanges { .. } => "build it with `--kind ivf-sq8`".into(),
+            Self::NotPublished { .. } => {
+                "`embed-indexer publish index/ -o DIR` writes what is to be uploaded".into()
+            }
             Self::Unsound { .. } => {
                 "what is left is searched; `embed-indexer build … --force` makes it whole".into()
             }
@@ -156,9 +201,11 @@ impl Diagnose for Error {
             Self::Core(error) => error.exit_code(),
             Self::Nn(error) => error.exit_code(),
             Self::Web(error) => error.exit_code(),
-            Self::NoQuery | Self::Crop { .. } | Self::WhichModel { .. } | Self::Foreign { .. } => {
-                exit::USAGE
-            }
+            Self::NoQuery
+            | Self::Crop { .. }
+            | Self::WhichModel { .. }
+            | Self::Foreign { .. }
+            | Self::NotByRanges { .. } => exit::USAGE,
             _ => exit::FAILED,
         }
     }

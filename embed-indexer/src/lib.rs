@@ -18,6 +18,7 @@ pub mod args;
 pub mod build;
 pub mod engine;
 mod error;
+mod find;
 pub mod maintain;
 pub mod map;
 pub mod models;
@@ -26,6 +27,7 @@ pub mod partition;
 pub mod quality;
 pub mod search;
 pub mod serve;
+pub mod stream;
 pub mod vectors;
 mod verified;
 

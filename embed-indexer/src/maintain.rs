@@ -184,12 +184,14 @@ pub struct Soundness {
     pub problems: Vec<String>,
 }
 
-/// Reads every file of an index and compares it with the manifest; looks at every embedding.
+/// Reads every file of an index, or of a published one, and compares it with the manifest; looks at every embedding
+/// of an index.
 ///
 /// # Errors
 /// When there is no index.
 pub fn verify(path: &Path, context: &Context) -> Result<Soundness> {
-    let manifest = Manifest::open(path, manifest::INDEX)?;
+    let published = |error| Manifest::open(path, manifest::STREAM).map_err(|_| error);
+    let manifest = Manifest::open(path, manifest::INDEX).or_else(published)?;
     let mut problems = Vec::new();
     let task = context.progress.begin(
         "verify",

@@ -138,12 +138,7 @@ impl Models {
     /// The one for a resolution: the only one, or the nearest by the ratio of metres; `None` where that cannot
     /// be told.
     pub(crate) fn nearest(&self, resolution: Option<&str>) -> Option<usize> {
-        if self.0.len() < 2 {
-            return (!self.0.is_empty()).then_some(0);
-        }
-        let wanted = resolution.and_then(tile::metres)?;
-        let far = |model: &Model| (model.metres.unwrap_or(f64::INFINITY) / wanted).ln().abs();
-        (0..self.0.len()).min_by(|&a, &b| far(&self.0[a]).total_cmp(&far(&self.0[b])))
+        nearest(&self.names(), resolution)
     }
 
     /// The encoder of a model, for one caller at a time.
@@ -177,6 +172,17 @@ impl Model {
         // A poisoned lock means that another search panicked; weights are only read.
         self.encoder.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Of models by their names the one for a resolution; see [`Models::nearest`].
+pub(crate) fn nearest<T: AsRef<str>>(names: &[T], resolution: Option<&str>) -> Option<usize> {
+    if names.len() < 2 {
+        return (!names.is_empty()).then_some(0);
+    }
+    let wanted = resolution.and_then(tile::metres)?;
+    let far =
+        |at: usize| (tile::metres(names[at].as_ref()).unwrap_or(f64::INFINITY) / wanted).ln().abs();
+    (0..names.len()).min_by(|&a, &b| far(a).total_cmp(&far(b)))
 }
 
 /// The models of an index as they would be asked for.

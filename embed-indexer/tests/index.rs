@@ -47,7 +47,7 @@ fn every_kind_finds_what_it_says() {
         for query in queries.chunks(dim) {
             let truth: HashSet<usize> =
                 nearest(&rows, query, 10).into_iter().map(|h| h.0).collect();
-            let hits = searcher.engine().search(searcher.index(), query, 10, None).unwrap();
+            let hits = searcher.nearest(query, 10, None).unwrap();
             for hit in &hits {
                 let row = &rows[hit.0 * dim..(hit.0 + 1) * dim];
                 assert!((f64::from(hit.1) - cosine(row, query)).abs() < 1e-5, "{name}");
@@ -63,7 +63,7 @@ fn every_kind_finds_what_it_says() {
         let graph = Index::open(&output).unwrap().neighbours().unwrap().unwrap();
         assert_eq!((graph.rows(), graph.columns()), (n, 4));
         // More than there is is all there is.
-        let all = searcher.engine().search(searcher.index(), &queries[..dim], 9000, None).unwrap();
+        let all = searcher.nearest(&queries[..dim], 9000, None).unwrap();
         assert_eq!(all.len(), n, "{name}");
         let manifest = Manifest::open(&output, manifest::INDEX).unwrap();
         assert!(manifest.measured["recall_at_10"].as_f64().unwrap() >= 0.95);
@@ -164,7 +164,7 @@ fn half_precision_and_fewer_dimensions_keep_neighbours() {
     let mut same = 0;
     for own in 0..50 {
         let query = index.project(rows[own * dim..(own + 1) * dim].to_vec(), dim).unwrap();
-        let hits = searcher.engine().search(&index, &query, 10, None).unwrap();
+        let hits = searcher.nearest(&query, 10, None).unwrap();
         assert_eq!(hits[0].0, own);
         let truth = nearest(&rows, &rows[own * dim..(own + 1) * dim], 10);
         same += hits.iter().filter(|hit| truth.iter().any(|t| t.0 == hit.0)).count();
@@ -298,8 +298,7 @@ fn a_damaged_part_is_left_out_and_said() {
     let config = BuildConfig { kind: Some(Kind::IvfFlat), ..BuildConfig::default() };
     build::run(&config, &place(&file, &output), &Context::silent()).unwrap();
     let whole = open(&output);
-    let parts: Vec<_> =
-        whole.index().parts().iter().map(|p| (p.name.clone(), p.first_row)).collect();
+    let parts: Vec<_> = whole.parts().iter().map(|p| (p.name.clone(), p.first_row)).collect();
     assert!(parts.len() > 2, "{parts:?}");
     // The lists of all parts as one are not needed; without them answers are the same.
     let ask = |searcher: &Searcher| {
@@ -322,7 +321,8 @@ fn a_damaged_part_is_left_out_and_said() {
     std::fs::write(&file, bytes).unwrap();
     std::fs::remove_dir_all(output.join("parts").join(&parts[2].0)).unwrap();
     let searcher = open(&output);
-    let missing: Vec<&str> = searcher.missing().iter().map(|m| m.part.as_str()).collect();
+    let missing = searcher.missing();
+    let missing: Vec<&str> = missing.iter().map(|m| m.part.as_str()).collect();
     assert_eq!(missing.len(), 2);
     assert!(missing.contains(&broken.as_str()) && missing.contains(&parts[2].0.as_str()));
     let hits = searcher.search(&Query { rows: vec![0], k: 50, ..Query::default() }).unwrap();

@@ -25,6 +25,7 @@ ALLOWED = {
 ONLY_IN = {
     "tch": {"curator-nn"},
     "faiss": {"embed-indexer"},
+    "object_store": {"embed-indexer"},
     "rusqlite": {"curator-labeling"},
     "reqwest": {"gibs-downloader", "ssl-learner"},
     "clap": set(PROGRAMS) | {"curator-cli", "curator-labeling", "curator-web", "curator-testkit"},

@@ -11,8 +11,8 @@ use std::sync::{Arc, OnceLock};
 
 use arrow_array::{Array, Float64Array, RecordBatch};
 use arrow_buffer::Buffer;
-use arrow_ipc::reader::{FileDecoder, read_footer_length};
-use arrow_ipc::writer::FileWriter;
+use arrow_ipc::reader::{FileDecoder, StreamReader, read_footer_length};
+use arrow_ipc::writer::{FileWriter, StreamWriter};
 use arrow_schema::{ArrowError, Schema};
 
 use crate::{BBox, Error, Result, Tile, atomic, table, tile};
@@ -127,6 +127,9 @@ impl Columns {
         Ok(columns)
     }
 
+    /// Rows of every batch but the last, which has fewer.
+    pub const BATCH: usize = BATCH;
+
     /// Number of rows.
     #[must_use]
     pub fn rows(&self) -> usize {
@@ -214,9 +217,43 @@ impl Columns {
         assert!(row < self.rows(), "a row of these columns");
         let batch = self.starts.partition_point(|&start| start <= row) - 1;
         let one = self.batch(batch)?.slice(row - self.starts[batch], 1);
-        let tiles = table::sound(&self.path, || tile::from_batch(&self.path, &one))?;
-        tiles.into_iter().next().ok_or_else(|| Error::damaged(&self.path, "a row", "none"))
+        tiles(&self.path, &one)?
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::damaged(&self.path, "a row", "none"))
     }
+}
+
+/// A few rows, or a few columns of them, as bytes that stand alone: an Arrow IPC stream.
+///
+/// # Errors
+/// [`Error::Damaged`] when a column cannot be written, which is none of a tile's.
+pub fn pack(path: &Path, batch: &RecordBatch) -> Result<Vec<u8>> {
+    let odd = |e: ArrowError| Error::damaged(path, "columns of tiles", e);
+    let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).map_err(odd)?;
+    writer.write(batch).map_err(odd)?;
+    writer.into_inner().map_err(odd)
+}
+
+/// What [`pack`] packed; `path` is named by errors.
+///
+/// # Errors
+/// [`Error::Damaged`].
+pub fn unpack(path: &Path, bytes: &[u8]) -> Result<RecordBatch> {
+    table::sound(path, || {
+        let damaged = |e: &dyn std::fmt::Display| Error::damaged(path, "packed rows", e);
+        let mut reader = StreamReader::try_new(bytes, None).map_err(|e| damaged(&e))?;
+        let batch = reader.next().ok_or_else(|| damaged(&"none"))?;
+        batch.map_err(|e| damaged(&e))
+    })
+}
+
+/// The tiles of a batch that has a tile's columns; what is only in `rows.parquet` is left empty.
+///
+/// # Errors
+/// [`Error::Damaged`].
+pub fn tiles(path: &Path, batch: &RecordBatch) -> Result<Vec<Tile>> {
+    table::sound(path, || tile::from_batch(path, batch))
 }
 
 fn starts(sizes: impl Iterator<Item = usize>) -> Vec<usize> {
@@ -257,6 +294,21 @@ mod tests {
         for row in [0, 7, BATCH - 1, BATCH, BATCH + 4] {
             assert_eq!(arrow.tile(row).unwrap(), tiles[row]);
             assert_eq!(parquet.tile(row).unwrap(), tiles[row]);
+        }
+    }
+
+    #[test]
+    fn packed_rows_stand_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rows.arrow");
+        let all = rows(200);
+        write(&path, all.iter().cloned().map(Ok)).unwrap();
+        let columns = Columns::open(dir.path()).unwrap();
+        let packed = pack(&path, &columns.batch(0).unwrap().slice(70, 50)).unwrap();
+        let batch = unpack(&path, &packed).unwrap();
+        assert_eq!(tiles(&path, &batch).unwrap(), all[70..120]);
+        for length in 0..packed.len() {
+            let _ = unpack(&path, &packed[..length]).map(|batch| tiles(&path, &batch));
         }
     }
 

@@ -36,6 +36,8 @@ pub const MODEL: Format = Format { name: "curator.model", version: 1 };
 pub const INDEX: Format = Format { name: "curator.index", version: 2 };
 /// An index as a picture.
 pub const MAP: Format = Format { name: "curator.map", version: 1 };
+/// An index laid out to be read by ranges from an object store.
+pub const STREAM: Format = Format { name: "curator.stream", version: 1 };
 /// Labelling events.
 pub const LABELS: Format = Format { name: "curator.labels", version: 1 };
 /// The curated result. Its manifest is called `dataset.json` elsewhere in the formats; here, as in
@@ -125,7 +127,15 @@ impl Manifest {
     /// # Errors
     /// [`Error::Missing`], [`Error::WrongFormat`], [`Error::NewerFormat`], [`Error::Damaged`].
     pub fn open(directory: &Path, format: Format) -> Result<Self> {
-        let manifest = Self::read(directory)?;
+        Self::read(directory)?.expect(directory, format)
+    }
+
+    /// A manifest that was read otherwise, when it is of a format.
+    ///
+    /// # Errors
+    /// [`Error::WrongFormat`], [`Error::NewerFormat`].
+    pub fn expect(self, directory: &Path, format: Format) -> Result<Self> {
+        let manifest = self;
         if manifest.format != format.name {
             return Err(Error::WrongFormat {
                 path: directory.into(),

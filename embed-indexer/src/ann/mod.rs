@@ -2,12 +2,14 @@
 
 mod kind;
 mod raw;
+mod scan;
 
 use std::path::Path;
 
 pub use kind::{Budget, KINDS, Kind};
 pub(crate) use raw::principal_components;
 use raw::{Found, Raw};
+pub use scan::Segment;
 
 use crate::Result;
 

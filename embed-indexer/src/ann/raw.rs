@@ -41,7 +41,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    fn new(n: usize, k: usize) -> Self {
+    pub(super) fn new(n: usize, k: usize) -> Self {
         Self { labels: vec![-1; n * k], distances: vec![0.0; n * k] }
     }
 }
@@ -132,6 +132,17 @@ impl Raw {
     pub(super) fn lists(&self) -> usize {
         // SAFETY: a living index.
         self.ivf().map_or(0, |ivf| unsafe { sys::faiss_IndexIVF_nlist(ivf) })
+    }
+
+    /// For `scan.cpp`.
+    pub(super) fn pointer(&self) -> *const std::ffi::c_void {
+        self.0.cast_const().cast()
+    }
+
+    /// Rows of an inverted list, which is below [`Raw::lists`].
+    pub(super) fn list_length(&self, list: usize) -> usize {
+        // SAFETY: a living index.
+        self.ivf().map_or(0, |ivf| unsafe { sys::faiss_IndexIVF_get_list_size(ivf, list) })
     }
 
     fn rows(&self, numbers: &[f32]) -> Result<i64> {

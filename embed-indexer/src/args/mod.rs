@@ -2,6 +2,7 @@
 
 mod changing;
 mod mapping;
+mod publishing;
 mod searching;
 
 use std::path::PathBuf;
@@ -41,6 +42,8 @@ enum Command {
     Merge(changing::MergeArgs),
     /// Read every file of an index and compare it with the manifest
     Verify(changing::VerifyArgs),
+    /// Write an index as files that are searched in an object store, without a copy
+    Publish(publishing::PublishArgs),
     /// Find the tiles nearest to one or several pictures, tiles or places
     Search(Box<searching::SearchArgs>),
     /// Show an index as a map: every tile a point, near to those it resembles
@@ -56,9 +59,10 @@ enum Command {
 #[command(after_help = "Examples:\n  \
     embed-indexer serve index/\n  \
     embed-indexer serve index/ --port 8000 --concurrency 2\n  \
-    embed-indexer serve index/ --port 8000 --allow-origin chrome-extension://ADDON")]
+    embed-indexer serve index/ --port 8000 --allow-origin chrome-extension://ADDON\n  \
+    embed-indexer serve s3://bucket/index")]
 struct ServeArgs {
-    /// The index
+    /// The index: a folder, or the address of a published one
     index: PathBuf,
     /// Where the tiles are, when they moved
     #[arg(long, value_name = "DIR")]
@@ -72,6 +76,8 @@ struct ServeArgs {
     /// Let the add-on of this origin ask, with the link's token: `chrome-extension://…`, as it says
     #[arg(long, value_name = "ORIGIN", value_parser = addon_origin)]
     allow_origin: Vec<String>,
+    #[command(flatten)]
+    cache: publishing::CacheArgs,
     #[command(flatten)]
     web: WebArgs,
     /// auto, cpu, cuda or cuda:N
@@ -100,9 +106,9 @@ impl ServeArgs {
     fn points(&self, searcher: &Searcher, context: &Context) -> Result<Option<PathBuf>, Error> {
         let own = self.index.join(mapping::INSIDE);
         match &self.map {
-            Some(map) => crate::map::points_of(searcher.index(), map).map(Some),
+            Some(map) => crate::map::points_of(searcher.root(), &searcher.digest(), map).map(Some),
             None if !Manifest::exists(&own) => Ok(None),
-            None => match crate::map::points_of(searcher.index(), &own) {
+            None => match crate::map::points_of(searcher.root(), &searcher.digest(), &own) {
                 Ok(points) => Ok(Some(points)),
                 Err(error) => {
                     let hint = error.hint().unwrap_or_default();
@@ -114,11 +120,10 @@ impl ServeArgs {
     }
 
     fn run(self, context: &Context) -> Result<Outcome, Failure> {
-        let searcher = Searcher::open(&self.index, self.tiles.as_deref(), self.device)?;
-        for missing in searcher.missing() {
-            let text = format!("`{}` is not searched: {}", missing.part, missing.reason);
-            context.progress.warn(&text);
-        }
+        let (tiles, room) = (self.tiles.as_deref(), self.cache.bytes());
+        let searcher = Searcher::anywhere(&self.index, tiles, self.device, room, context)?;
+        publishing::warn_of(&searcher.missing(), context);
+        publishing::tell(searcher.traffic(), context);
         let map = self.points(&searcher, context)?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let concurrency = self.concurrency.map_or(cores, std::num::NonZero::get);
@@ -162,6 +167,7 @@ impl Program for Cli {
             Command::Remove(args) => Ok(args.run(context)?),
             Command::Merge(args) => Ok(args.run(context)?),
             Command::Verify(args) => Ok(args.run(context)?),
+            Command::Publish(args) => Ok(args.run(context)?),
             Command::Search(args) => Ok(args.run(context)?),
             Command::Map(args) => Ok(args.run(context)?),
             Command::Serve(args) => args.run(context),

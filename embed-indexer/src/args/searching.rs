@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use curator_cli::{DeviceChoice, Outcome};
 use curator_core::{BBox, Context};
 
+use super::publishing::{CacheArgs, tell, warn_of};
 use crate::Error;
 use crate::search::{Filter, Query, Searcher, is_day, output, read_images};
 
@@ -68,9 +69,10 @@ fn corner(text: &str) -> Result<[u32; 4], String> {
     embed-indexer search index/ a.jpg b.jpg --unlike cloud.jpg --from 2020-09-01 --json\n  \
     embed-indexer search index/ --at -17.9,28.7 --on 2020-09-12 --group-by place\n  \
     embed-indexer search index/ photo.jpg --crop 100,40,64,64 -o sheet.jpg\n  \
-    embed-indexer search index/ large.jpg --scenes --patch 64")]
+    embed-indexer search index/ large.jpg --scenes --patch 64\n  \
+    embed-indexer search s3://bucket/index one-island.jpg")]
 pub(super) struct SearchArgs {
-    /// The index
+    /// The index: a folder, or the address of a published one (s3://, gs://, az://, https://)
     index: PathBuf,
     /// Pictures of what is looked for
     images: Vec<PathBuf>,
@@ -121,6 +123,8 @@ pub(super) struct SearchArgs {
     /// Where the tiles are, when they moved
     #[arg(long, value_name = "DIR")]
     tiles: Option<PathBuf>,
+    #[command(flatten)]
+    cache: CacheArgs,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -128,14 +132,10 @@ pub(super) struct SearchArgs {
 
 impl SearchArgs {
     pub(super) fn run(self, context: &Context) -> Result<Outcome, Error> {
-        let searcher = Searcher::open(&self.index, self.tiles.as_deref(), self.device)?;
+        let (tiles, room) = (self.tiles.as_deref(), self.cache.bytes());
+        let searcher = Searcher::anywhere(&self.index, tiles, self.device, room, context)?;
         let images = read_images(&self.images, self.crop, &searcher, context)?;
         let unlike = read_images(&self.unlike, None, &searcher, context)?;
-        for missing in searcher.missing() {
-            let text = format!("`{}` is not searched: {}", missing.part, missing.reason);
-            context.progress.warn(&text);
-        }
-        let partial = !searcher.missing().is_empty();
         let mut rows = searcher.rows_of(&self.tile_id)?;
         if let Some([lon, lat]) = self.at {
             rows.push(searcher.row_at(lon, lat, self.on.as_deref())?);
@@ -158,8 +158,8 @@ impl SearchArgs {
                 format!("{:>4}  {:.4}  {place}", i + 1, s.score)
             };
             let text: Vec<String> = scenes.iter().enumerate().map(line).collect();
-            let document = serde_json::json!({ "scenes": scenes, "missing": searcher.missing() });
-            return Ok(Outcome::new(&document, text.join("\n")).partial_if(partial));
+            let found = ("scenes", serde_json::to_value(scenes).unwrap_or_default());
+            return Ok(outcome(found, text.join("\n"), &searcher, context));
         }
         let hits = searcher.search(&query)?;
         if let Some(path) = &self.output {
@@ -172,7 +172,24 @@ impl SearchArgs {
         } else {
             output::table(&hits)
         };
-        let document = serde_json::json!({ "hits": hits, "missing": searcher.missing() });
-        Ok(Outcome::new(&document, text).partial_if(partial))
+        let found = ("hits", serde_json::to_value(hits).unwrap_or_default());
+        Ok(outcome(found, text, &searcher, context))
     }
+}
+
+/// What was found, what could not be searched, and what was read for it.
+fn outcome(
+    (name, found): (&str, serde_json::Value),
+    text: String,
+    searcher: &Searcher,
+    context: &Context,
+) -> Outcome {
+    let missing = searcher.missing();
+    warn_of(&missing, context);
+    tell(searcher.traffic(), context);
+    let mut document = serde_json::json!({ name: found, "missing": missing });
+    if let Some(traffic) = searcher.traffic() {
+        document["traffic"] = serde_json::json!(traffic);
+    }
+    Outcome::new(&document, text).partial_if(!missing.is_empty())
 }

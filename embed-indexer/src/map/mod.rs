@@ -155,15 +155,15 @@ pub fn run(config: &MapConfig, place: &Place, context: &Context) -> Result<Repor
     Ok(report(&draft, output, false))
 }
 
-/// The points that a server shows of an index: those of its map, unless that was made of other rows.
+/// The points that a server shows of an index, which is known by the digest of its manifest: those of its map, unless
+/// that was made of other rows.
 ///
 /// # Errors
 /// Those of [`Manifest::open`], and [`Error::OldMap`].
-pub(crate) fn points_of(index: &Index, map: &Path) -> Result<PathBuf> {
+pub(crate) fn points_of(index: &Path, digest: &str, map: &Path) -> Result<PathBuf> {
     let found = Manifest::open(map, manifest::MAP)?;
-    let digest = index.manifest().digest();
     if found.inputs.iter().all(|input| input.digest != digest) {
-        return Err(Error::OldMap { map: map.into(), index: index.root().into() });
+        return Err(Error::OldMap { map: map.into(), index: index.into() });
     }
     let path = map.join(POINTS);
     match found.parts.iter().find(|part| part.path == POINTS) {

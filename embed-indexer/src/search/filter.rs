@@ -1,13 +1,17 @@
-//! Conditions on rows, evaluated exactly on the memory-mapped columns.
+//! Conditions on rows, evaluated exactly on columns.
 
-use arrow_array::{Array, Float32Array, Float64Array, StringArray};
+use std::path::Path;
+
+use arrow_array::{Array, Float32Array, Float64Array, RecordBatch, StringArray};
 use curator_core::columns::Columns;
-use curator_core::index::Index;
 use curator_core::{BBox, Tile, table};
 use rayon::prelude::*;
 
 use crate::Result;
 use crate::engine::Among;
+
+/// The edges of an area, as columns.
+pub(crate) const EDGES: [&str; 4] = ["west", "south", "east", "north"];
 
 /// Conditions on rows.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -44,12 +48,67 @@ pub(crate) fn is_day(text: &str) -> bool {
 }
 
 /// What a filter looks at.
-struct Row<'a> {
-    layer: Option<&'a str>,
-    resolution: Option<&'a str>,
-    time: Option<&'a str>,
-    bbox: Option<BBox>,
-    cloud: Option<f32>,
+pub(crate) struct Row<'a> {
+    pub(crate) layer: Option<&'a str>,
+    pub(crate) resolution: Option<&'a str>,
+    pub(crate) time: Option<&'a str>,
+    pub(crate) bbox: Option<BBox>,
+    pub(crate) cloud: Option<f32>,
+}
+
+impl<'a> Row<'a> {
+    /// `YYYY-MM-DD`.
+    pub(crate) fn day(&self) -> Option<&'a str> {
+        self.time.and_then(|time| time.get(..10))
+    }
+}
+
+/// The columns that filters look at; one that a batch lacks has nothing in it.
+pub(crate) struct Rows<'a> {
+    texts: [Option<&'a StringArray>; 3],
+    edges: Option<[&'a Float64Array; 4]>,
+    cloud: Option<&'a Float32Array>,
+}
+
+impl<'a> Rows<'a> {
+    pub(crate) fn of(path: &Path, batch: &'a RecordBatch) -> Result<Self> {
+        let has = |name: &str| batch.column_by_name(name).is_some();
+        let text = |name: &str| -> Result<Option<&'a StringArray>> {
+            Ok(if has(name) { Some(table::column(path, batch, name)?) } else { None })
+        };
+        let edge = |name: &str| table::column::<Float64Array>(path, batch, name);
+        let [west, south, east, north] = EDGES;
+        Ok(Self {
+            texts: [text("layer")?, text("resolution")?, text("time")?],
+            edges: if has(west) {
+                Some([edge(west)?, edge(south)?, edge(east)?, edge(north)?])
+            } else {
+                None
+            },
+            cloud: if has("cloud_fraction") {
+                Some(table::column(path, batch, "cloud_fraction")?)
+            } else {
+                None
+            },
+        })
+    }
+
+    pub(crate) fn row(&self, i: usize) -> Row<'a> {
+        let text = |at: usize| {
+            self.texts[at].filter(|array| array.is_valid(i)).map(|array| array.value(i))
+        };
+        let bbox = self.edges.filter(|edges| edges[0].is_valid(i)).map(|edges| {
+            let [west, south, east, north] = edges.map(|edge| edge.value(i));
+            BBox { west, south, east, north }
+        });
+        Row {
+            layer: text(0),
+            resolution: text(1),
+            time: text(2),
+            bbox,
+            cloud: self.cloud.filter(|cloud| cloud.is_valid(i)).map(|cloud| cloud.value(i)),
+        }
+    }
 }
 
 impl Filter {
@@ -57,6 +116,18 @@ impl Filter {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The columns that it looks at.
+    pub(crate) fn columns(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        names.extend(self.layer.as_ref().map(|_| "layer"));
+        let resolved = self.resolution.is_some() || self.resolutions.is_some();
+        names.extend(resolved.then_some("resolution"));
+        names.extend(self.from.as_ref().or(self.to.as_ref()).map(|_| "time"));
+        names.extend(self.bbox.iter().flat_map(|_| EDGES));
+        names.extend(self.max_cloud.map(|_| "cloud_fraction"));
+        names
     }
 
     /// Whether it admits a tile.
@@ -71,11 +142,11 @@ impl Filter {
         })
     }
 
-    fn admits_row(&self, row: &Row) -> bool {
+    pub(crate) fn admits_row(&self, row: &Row) -> bool {
         let same = |wanted: &Option<String>, own: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| own == Some(wanted))
         };
-        let day = row.time.and_then(|time| time.get(..10));
+        let day = row.day();
         same(&self.layer, row.layer)
             && same(&self.resolution, row.resolution)
             && self.resolutions.as_ref().is_none_or(|these| {
@@ -92,58 +163,40 @@ impl Filter {
             })
     }
 
-    /// The rows of an index that it admits; `columns` are those of the index's parts.
+    /// The rows that it admits of an index whose parts have these columns.
     ///
     /// # Errors
     /// [`curator_core::Error::Damaged`].
-    pub fn among(&self, index: &Index, columns: &[Columns]) -> Result<Among> {
-        let bits: Vec<Vec<u8>> = index
-            .parts()
+    pub fn among(&self, columns: &[Columns]) -> Result<Among> {
+        let bits: Vec<Vec<u8>> = columns
             .par_iter()
-            .zip(columns)
-            .map(|(part, columns)| {
-                let mut bits = vec![0; part.embeddings.rows().div_ceil(8)];
+            .map(|columns| {
+                let mut bits = vec![0; columns.rows().div_ceil(8)];
                 for batch in 0..columns.batches() {
-                    self.mark(columns, batch, &mut bits)?;
+                    let start = columns.start(batch);
+                    self.mark(columns.path(), columns.batch(batch)?, start, &mut bits)?;
                 }
                 Ok(bits)
             })
             .collect::<Result<_>>()?;
-        let count = bits.iter().flatten().map(|byte| byte.count_ones() as usize).sum();
-        Ok(Among { bits, count })
+        Ok(Among::of(bits))
     }
 
-    fn mark(&self, columns: &Columns, number: usize, bits: &mut [u8]) -> Result<()> {
-        let (batch, start) = (columns.batch(number)?, columns.start(number));
-        let path = columns.path();
-        let text = |name: &str| table::column::<StringArray>(path, batch, name);
-        let degrees = |name: &str| table::column::<Float64Array>(path, batch, name);
-        let (layer, resolution, time) = (text("layer")?, text("resolution")?, text("time")?);
-        let (west, south) = (degrees("west")?, degrees("south")?);
-        let (east, north) = (degrees("east")?, degrees("north")?);
-        let cloud = table::column::<Float32Array>(path, batch, "cloud_fraction")?;
-        fn at(array: &StringArray, i: usize) -> Option<&str> {
-            array.is_valid(i).then(|| array.value(i))
-        }
+    /// Sets the bits of the rows of a batch that it admits, the first of which is row `start`.
+    pub(crate) fn mark(
+        &self,
+        path: &Path,
+        batch: &RecordBatch,
+        start: usize,
+        bits: &mut [u8],
+    ) -> Result<()> {
+        let rows = Rows::of(path, batch)?;
         for i in 0..batch.num_rows() {
-            let bbox = west.is_valid(i).then(|| BBox {
-                west: west.value(i),
-                south: south.value(i),
-                east: east.value(i),
-                north: north.value(i),
-            });
-            let row = Row {
-                layer: at(layer, i),
-                resolution: at(resolution, i),
-                time: at(time, i),
-                bbox,
-                cloud: cloud.is_valid(i).then(|| cloud.value(i)),
-            };
-            let row_number = start + i;
-            if self.admits_row(&row)
-                && let Some(byte) = bits.get_mut(row_number / 8)
+            let row = start + i;
+            if self.admits_row(&rows.row(i))
+                && let Some(byte) = bits.get_mut(row / 8)
             {
-                *byte |= 1 << (row_number % 8);
+                *byte |= 1 << (row % 8);
             }
         }
         Ok(())

@@ -1,30 +1,37 @@
 //! `search`: the tiles nearest to one or several examples.
 
 mod filter;
+mod local;
 pub mod output;
+mod place;
 mod refine;
 mod scene;
+mod sight;
+pub(crate) mod span;
+pub(crate) mod store;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::{Array, StringArray};
-use curator_core::columns::Columns;
-use curator_core::index::Index;
+use curator_core::index::Facts;
 use curator_core::logistic::dot;
-use curator_core::{BBox, Context, DeviceChoice, Raster, Tile, TileSet, table, transform};
+use curator_core::{BBox, Context, DeviceChoice, Raster, Tile, TileSet, transform};
 use serde::Serialize;
 
 pub use filter::Filter;
-pub(crate) use filter::is_day;
+pub(crate) use filter::{EDGES, Rows, is_day};
+pub(crate) use local::kind_of;
+pub(crate) use place::Showing;
 pub use scene::Scene;
+pub use store::{Missing, Stretch, Traffic};
 
-use crate::ann::{Ann, Hits, Kind};
-use crate::build::LISTS;
-use crate::engine::{Among, Engine};
-use crate::models::Models;
-use crate::verified::Verified;
+use crate::ann::{Hits, Kind};
+use crate::engine::Among;
+use crate::stream;
 use crate::{Error, Result};
+use local::Local;
+use sight::Sight;
+use store::Store;
 
 /// Filters whose rows are remembered.
 const REMEMBERED: usize = 4;
@@ -79,168 +86,157 @@ pub struct Hit {
     pub worldview: Option<String>,
 }
 
-/// A part of an index that cannot be searched.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Missing {
-    /// The part.
-    pub part: String,
-    /// Rows that it should have.
-    pub rows: usize,
-    /// Why.
-    pub reason: String,
-}
-
 /// An opened index with its encoder and its pictures.
 pub struct Searcher {
-    index: Index,
-    engine: Engine,
-    columns: Vec<Columns>,
-    models: Models,
+    store: Box<dyn Store>,
+    sight: Sight,
     tiles: Option<TileSet>,
-    missing: Vec<Missing>,
     admitted: Mutex<Vec<(Filter, Arc<Among>)>>,
 }
 
 impl Searcher {
-    /// Opens an index; every file is checked against its digest before it is used. What is damaged is left
-    /// out, see [`Searcher::missing`].
+    /// Opens an index of this machine; every file is checked against its digest before it is used. What is
+    /// damaged is left out, see [`Searcher::missing`].
     ///
     /// # Errors
     /// When nothing can be searched, or its model or tiles cannot be read.
     pub fn open(path: &Path, tiles: Option<&Path>, device: DeviceChoice) -> Result<Self> {
-        let (mut index, unusable) = Index::open_usable(path)?;
-        let mut missing: Vec<Missing> = unusable
-            .into_iter()
-            .map(|part| Missing {
-                part: part.name,
-                rows: part.rows,
-                reason: part.error.to_string(),
-            })
-            .collect();
-        let facts = index.facts().clone();
-        let kind = Kind::of(&facts.kind).unwrap_or(match facts.factory.as_str() {
-            "Flat" | "" => Kind::Flat,
-            _ => Kind::IvfFlat,
-        });
-        let (mut anns, mut columns) = (Vec::new(), Vec::new());
-        let mut verified = Verified::read(path);
-        let manifest = index.manifest().clone();
-        index.keep_parts(|part| {
-            let prefix = format!("parts/{}/", part.name);
-            let directory = path.join(&prefix);
-            let mut open = || -> Result<()> {
-                let mut listed = false;
-                for file in manifest.parts.iter().filter(|file| file.path.starts_with(&prefix)) {
-                    // An older flat index has a copy of the embeddings, which is not read.
-                    if kind == Kind::Flat && file.path.ends_with(".faiss") {
-                        continue;
-                    }
-                    listed |= file.path.ends_with(".faiss");
-                    verified.check(path, file)?;
-                }
-                let own = Columns::open(&directory)?;
-                let found = own.rows();
-                let rows = part.embeddings.rows();
-                if found != rows {
-                    let expected = format!("{rows} rows");
-                    return Err(curator_core::Error::damaged(&directory, expected, found).into());
-                }
-                if kind != Kind::Flat {
-                    let file = directory.join("index.faiss");
-                    if !listed {
-                        return Err(curator_core::Error::Missing { path: file }.into());
-                    }
-                    let ann = Ann::read(&file, kind)?;
-                    if ann.len() != rows || ann.dim() != part.embeddings.columns() {
-                        let expected = format!("{rows} rows of {}", part.embeddings.columns());
-                        return Err(curator_core::Error::damaged(file, expected, ann.len()).into());
-                    }
-                    anns.push(ann);
-                }
-                columns.push(own);
-                Ok(())
-            };
-            match open() {
-                Ok(()) => true,
-                Err(error) => {
-                    let (part, rows) = (part.name.clone(), part.embeddings.rows());
-                    missing.push(Missing { part, rows, reason: error.to_string() });
-                    false
-                }
+        let store = Local::open(path)?;
+        let searcher = Self::of(Box::new(store), tiles, device)?;
+        if searcher.sees() {
+            searcher.sight.models(searcher.store.as_ref())?;
+        }
+        Ok(searcher)
+    }
+
+    /// As [`Searcher::open`], or, where `path` is an address or a folder that `publish` made, reads what a query
+    /// touches by ranges. Pictures whose place cannot be reached from here are left out, with a warning.
+    ///
+    /// # Errors
+    /// As [`Searcher::open`].
+    pub fn anywhere(
+        path: &Path,
+        tiles: Option<&Path>,
+        device: DeviceChoice,
+        cache_bytes: u64,
+        context: &Context,
+    ) -> Result<Self> {
+        if !stream::is_published(path) {
+            return Self::open(path, tiles, device);
+        }
+        let store = Box::new(stream::Streamed::open(path, cache_bytes)?);
+        match store.pictures(tiles) {
+            Err(error) if tiles.is_none() => {
+                context.progress.warn(&format!("answers are without pictures: {error}"));
+                Ok(Self::with(store, None, device))
             }
-        });
-        if index.parts().is_empty() {
-            let count = missing.len();
-            let first = missing.into_iter().next().map(|part| part.reason).unwrap_or_default();
-            return Err(Error::Unsound { index: path.into(), count, first });
+            found => Ok(Self::with(store, found?, device)),
         }
-        // Version 1 visited 16 lists.
-        let probes = if facts.probes == 0 { 16 } else { facts.probes };
-        let whole = match missing.is_empty() {
-            true => whole(path, &index, kind, &mut verified),
-            false => None,
-        };
-        let engine = Engine::new(kind, anns, whole, probes, facts.rerank)?;
-        verified.write(path);
-        let models = Models::of(&index, || Ok(curator_nn::device(device)?))?;
-        if !models.is_empty() {
-            index.project(Vec::new(), models.dim())?;
-        }
-        let recorded = index.manifest().config["tiles_root"].is_string() || tiles.is_some();
-        let tiles = if recorded { Some(index.tiles(tiles)?) } else { None };
-        let admitted = Mutex::default();
-        Ok(Self { index, engine, columns, models, tiles, missing, admitted })
     }
 
-    /// The index.
-    #[must_use]
-    pub fn index(&self) -> &Index {
-        &self.index
+    fn of(store: Box<dyn Store>, tiles: Option<&Path>, device: DeviceChoice) -> Result<Self> {
+        let tiles = store.pictures(tiles)?;
+        Ok(Self::with(store, tiles, device))
     }
 
-    /// How it is searched.
+    fn with(store: Box<dyn Store>, tiles: Option<TileSet>, device: DeviceChoice) -> Self {
+        let sight = Sight::new(store.as_ref(), device);
+        Self { store, sight, tiles, admitted: Mutex::default() }
+    }
+
+    /// What messages call the index.
     #[must_use]
-    pub fn engine(&self) -> &Engine {
-        &self.engine
+    pub fn root(&self) -> &Path {
+        self.store.root()
+    }
+
+    /// The digest of the index's manifest.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        self.store.digest()
+    }
+
+    /// Rows, counting those of missing parts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.store.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Numbers in an embedding.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.store.dim()
+    }
+
+    /// The parts that are there, in row order.
+    #[must_use]
+    pub fn parts(&self) -> &[Stretch] {
+        self.store.parts()
+    }
+
+    /// How the index is searched, and what was measured.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        self.store.facts()
+    }
+
+    /// The kind of index.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.store.kind()
+    }
+
+    /// Whether rows have places.
+    #[must_use]
+    pub fn has_places(&self) -> bool {
+        self.store.has_places()
+    }
+
+    /// Whether there is such a row.
+    #[must_use]
+    pub fn has_row(&self, row: usize) -> bool {
+        self.store.has_row(row)
     }
 
     /// Parts that cannot be searched; answers are without them.
     #[must_use]
-    pub fn missing(&self) -> &[Missing] {
-        &self.missing
+    pub fn missing(&self) -> Vec<Missing> {
+        self.store.missing()
+    }
+
+    /// What was read from an object store so far; `None` of an index on this machine.
+    #[must_use]
+    pub fn traffic(&self) -> Option<Traffic> {
+        self.store.traffic()
     }
 
     /// Resolutions of the models where there are several; a query's picks one.
     #[must_use]
-    pub fn models(&self) -> Vec<&str> {
-        if self.models.len() > 1 { self.models.names() } else { Vec::new() }
+    pub fn models(&self) -> &[String] {
+        if self.sight.names().len() > 1 { self.sight.names() } else { &[] }
     }
 
     /// Whether pictures can be looked at.
     #[must_use]
-    pub fn sees(&self) -> bool {
-        !self.models.is_empty()
-    }
+    pub fn sees(&self) -> bool {}
 
     /// A row's tile, as far as answers need it; `None` when there is no such row.
     ///
     /// # Errors
     /// When the part is damaged.
     pub fn tile(&self, row: usize) -> Result<Option<Tile>> {
-        let parts = self.index.parts();
-        let Some(at) = parts.partition_point(|p| p.first_row <= row).checked_sub(1) else {
-            return Ok(None);
-        };
-        let local = row - parts[at].first_row;
-        if local >= self.columns[at].rows() {
-            return Ok(None);
-        }
-        Ok(Some(self.columns[at].tile(local)?))
+        Ok(self.store.tiles(&[row])?.into_iter().next().flatten())
     }
 
     fn known_tile(&self, row: usize) -> Result<(Tile, &TileSet)> {
         let unknown =
-            || Error::UnknownTile { tile_id: row.to_string(), index: self.index.root().into() };
+            || Error::UnknownTile { tile_id: row.to_string(), index: self.store.root().into() };
         let tile = self.tile(row)?.ok_or_else(unknown)?;
         Ok((tile, self.tiles.as_ref().ok_or_else(unknown)?))
     }
@@ -276,7 +272,7 @@ impl Searcher {
         let vector = self.vector(query)?;
         let among = self.admitted(&self.within_model(query)?)?;
         let among = among.as_deref();
-        let most = among.map_or(self.index.len(), |among| among.count);
+        let most = among.map_or(self.len(), |among| among.count);
         let diverse = query.diversity > 0.0;
         let mut wanted = if diverse { query.k.saturating_mul(5) } else { query.k };
         if query.by_place {
@@ -284,10 +280,10 @@ impl Searcher {
         }
         loop {
             wanted = wanted.min(most);
-            let mut hits = self.engine.search(&self.index, &vector, wanted, among)?;
+            let mut hits = self.store.nearest(&vector, wanted, among)?;
             let exhausted = wanted >= most || hits.len() < wanted;
             if diverse && !query.by_place {
-                hits = refine::diverse(&self.index, &hits, query.k, query.diversity);
+                hits = self.diverse(&hits, query)?;
             }
             let mut tiles = self.with_tiles(hits)?;
             if !query.by_place {
@@ -299,7 +295,7 @@ impl Searcher {
             }
             let places = refine::one_a_place(tiles);
             if places.len() >= query.k || exhausted {
-                let places = self.places(places, query);
+                let places = self.places(places, query)?;
                 return Ok(places
                     .into_iter()
                     .map(|(row, s, tile, n)| hit(row, s, tile, n))
@@ -309,38 +305,40 @@ impl Searcher {
         }
     }
 
+    fn diverse(&self, hits: &Hits, query: &Query) -> Result<Hits> {
+        let rows: Vec<usize> = hits.iter().map(|hit| hit.0).collect();
+        let embeddings = self.store.embeddings(&rows)?;
+        Ok(refine::diverse(&embeddings, self.dim(), hits, query.k, query.diversity))
+    }
+
     fn places(
         &self,
         mut places: Vec<(usize, f32, Tile, usize)>,
         query: &Query,
-    ) -> Vec<(usize, f32, Tile, usize)> {
+    ) -> Result<Vec<(usize, f32, Tile, usize)>> {
         if query.diversity > 0.0 {
             let hits: Hits = places.iter().map(|place| (place.0, place.1)).collect();
-            let chosen = refine::diverse(&self.index, &hits, query.k, query.diversity);
+            let chosen = self.diverse(&hits, query)?;
             let at = |row: usize| chosen.iter().position(|hit| hit.0 == row);
             places.retain(|place| at(place.0).is_some());
             places.sort_by_key(|place| at(place.0));
         }
         places.truncate(query.k);
-        places
+        Ok(places)
     }
 
     /// As [`Searcher::search`], with the tiles; neither grouped nor diversified.
     pub(crate) fn tiles_of(&self, query: &Query) -> Result<Vec<(usize, f32, Tile)>> {
         let vector = self.vector(query)?;
-        let among = self.admitted(&self.within_model(query)?)?;
-        let hits = self.engine.search(&self.index, &vector, query.k, among.as_deref())?;
+        let among = self.admitted(&query.filter)?;
+        let hits = self.store.nearest(&vector, query.k, among.as_deref())?;
         self.with_tiles(hits)
     }
 
     fn with_tiles(&self, hits: Hits) -> Result<Vec<(usize, f32, Tile)>> {
-        let mut tiles = Vec::with_capacity(hits.len());
-        for (row, score) in hits {
-            if let Some(tile) = self.tile(row)? {
-                tiles.push((row, score, tile));
-            }
-        }
-        Ok(tiles)
+        let rows: Vec<usize> = hits.iter().map(|hit| hit.0).collect();
+        let tiles = hits.into_iter().zip(self.store.tiles(&rows)?);
+        Ok(tiles.filter_map(|((row, score), tile)| Some((row, score, tile?))).collect())
     }
 
     /// The rows that a filter admits; `None` when all.
@@ -353,7 +351,7 @@ impl Searcher {
         if let Some((_, among)) = lock().iter().find(|(own, _)| own == filter) {
             return Ok(Some(among.clone()));
         }
-        let among = Arc::new(filter.among(&self.index, &self.columns)?);
+        let among = Arc::new(self.store.admitted(filter)?);
         let mut known = lock();
         known.insert(0, (filter.clone(), among.clone()));
         known.truncate(REMEMBERED);
@@ -363,8 +361,8 @@ impl Searcher {
     /// The model that looks at a query: of several, the one for the resolution of its rows, or that asked
     /// for.
     fn model_of(&self, query: &Query) -> Result<Option<usize>> {
-        if self.models.len() < 2 {
-            return Ok(self.models.nearest(None));
+        if self.sight.names().len() < 2 {
+            return Ok(self.sight.nearest(None));
         }
         let resolution = |row: &usize| Ok(self.tile(*row)?.and_then(|tile| tile.resolution));
         let rows = query.rows.iter().chain(&query.unlike_rows);
@@ -372,10 +370,10 @@ impl Searcher {
         if wanted.is_empty() || query.filter.resolution.is_some() {
             wanted.push(query.filter.resolution.clone());
         }
-        let mut models = wanted.iter().map(|wanted| self.models.nearest(wanted.as_deref()));
+        let mut models = wanted.iter().map(|wanted| self.sight.nearest(wanted.as_deref()));
         match models.next().flatten() {
             Some(model) if models.all(|other| other == Some(model)) => Ok(Some(model)),
-            _ => Err(Error::WhichModel { models: self.models.names().join(", ") }),
+            _ => Err(Error::WhichModel { models: self.sight.names().join(", ") }),
         }
     }
 
@@ -383,14 +381,14 @@ impl Searcher {
     /// the resolution asked for, or where there are none, all.
     fn within_model(&self, query: &Query) -> Result<Filter> {
         let mut filter = query.filter.clone();
-        if self.models.len() < 2 {
+        if self.sight.names().len() < 2 {
             return Ok(filter);
         }
         let model = self.model_of(query)?;
         let mut known = Vec::new();
-        for part in self.index.parts() {
+        for part in self.parts() {
             let resolution = self.tile(part.first_row)?.and_then(|tile| tile.resolution);
-            known.extend(resolution.filter(|own| self.models.nearest(Some(own)) == model));
+            known.extend(resolution.filter(|own| self.sight.nearest(Some(own)) == model));
         }
         match &filter.resolution {
             Some(asked) if known.contains(asked) => {}
@@ -404,10 +402,9 @@ impl Searcher {
     /// # Errors
     /// As [`Searcher::search`].
     pub fn vector(&self, query: &Query) -> Result<Vec<f32>> {
-        let dim = self.index.dim();
-        let model = self.model_of(query)?;
-        let wanted = self.embeddings(&query.images, &query.rows, model)?;
-        let unwanted = self.embeddings(&query.unlike, &query.unlike_rows, model)?;
+        let dim = self.dim();
+        let wanted = self.embeddings(&query.images, &query.rows)?;
+        let unwanted = self.embeddings(&query.unlike, &query.unlike_rows)?;
         if wanted.is_empty() {
             return Err(Error::NoQuery);
         }
@@ -430,7 +427,7 @@ impl Searcher {
     /// # Errors
     /// [`curator_core::Error::Image`].
     pub fn decode_query(&self, name: &str, bytes: &[u8]) -> curator_core::Result<Raster> {
-        self.models.decode(name, bytes)
+        self.sight.decode(self.store.as_ref(), name, bytes)
     }
 
     fn embeddings(
@@ -441,19 +438,11 @@ impl Searcher {
     ) -> Result<Vec<f32>> {
         let mut embeddings = Vec::new();
         if !images.is_empty() {
-            let Some(model) = model else {
-                return Err(Error::NoModel { index: self.index.root().into() });
-            };
-            let encoder = self.models.encoder(model);
-            embeddings = self.index.project(encoder.embed(images)?, encoder.dim())?;
+            let no_model = || Error::NoModel { index: self.store.root().into() };
+            let model = model.ok_or_else(no_model)?;
+            embeddings = self.sight.embed(self.store.as_ref(), model, images)?;
         }
-        for &row in rows {
-            let unknown =
-                || Error::UnknownTile { tile_id: row.to_string(), index: self.index.root().into() };
-            let part = self.index.part_of(row).ok_or_else(unknown)?;
-            let local = row - part.first_row;
-            embeddings.extend(part.embeddings.read(local..local + 1));
-        }
+        embeddings.extend(self.store.embeddings(rows)?);
         Ok(embeddings)
     }
 
@@ -462,26 +451,8 @@ impl Searcher {
     /// # Errors
     /// [`Error::UnknownTile`].
     pub fn rows_of(&self, tile_ids: &[String]) -> Result<Vec<usize>> {
-        let mut rows: Vec<Option<usize>> = vec![None; tile_ids.len()];
-        if tile_ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        for (part, columns) in self.index.parts().iter().zip(&self.columns) {
-            for number in 0..columns.batches() {
-                let batch = columns.batch(number)?;
-                let ids = table::column::<StringArray>(columns.path(), batch, "tile_id")?;
-                for i in 0..ids.len() {
-                    let id = ids.value(i);
-                    for (wanted, row) in tile_ids.iter().zip(&mut rows) {
-                        if id == wanted {
-                            *row = Some(part.first_row + columns.start(number) + i);
-                        }
-                    }
-                }
-            }
-        }
-        let found = tile_ids.iter().zip(rows).map(|(id, row)| {
-            let (tile_id, index) = (id.clone(), PathBuf::from(self.index.root()));
+        let found = tile_ids.iter().zip(self.store.rows_of(tile_ids)?).map(|(id, row)| {
+            let (tile_id, index) = (id.clone(), PathBuf::from(self.store.root()));
             row.ok_or(Error::UnknownTile { tile_id, index })
         });
         found.collect()
@@ -498,29 +469,8 @@ impl Searcher {
             to: day.map(str::to_string),
             ..Filter::default()
         };
-        let mut best: Option<(f64, String, usize)> = None;
-        for (part, columns) in self.index.parts().iter().zip(&self.columns) {
-            for local in 0..columns.rows() {
-                let Some(own) = columns.bbox(local)?.filter(|own| own.contains(lon, lat)) else {
-                    continue;
-                };
-                let tile = columns.tile(local)?;
-                if !filter.admits(&tile) {
-                    continue;
-                }
-                let (x, y) = own.center();
-                let far = ((x - lon).powi(2) + (y - lat).powi(2)).sqrt();
-                let time = tile.time.unwrap_or_default();
-                let better = best.as_ref().is_none_or(|(distance, latest, _)| {
-                    far < distance - 1e-9 || (far < distance + 1e-9 && time > *latest)
-                });
-                if better {
-                    best = Some((far, time, part.first_row + local));
-                }
-            }
-        }
-        best.map(|(_, _, row)| row).ok_or_else(|| Error::NothingThere {
-            index: self.index.root().into(),
+        self.store.showing(lon, lat, &filter)?.ok_or_else(|| Error::NothingThere {
+            index: self.store.root().into(),
             lon,
             lat,
             when: day.map(|day| format!(" on {day}")).unwrap_or_default(),

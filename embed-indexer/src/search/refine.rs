@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use curator_core::index::Index;
 use curator_core::logistic::dot;
 use curator_core::{BBox, Tile};
 
@@ -42,17 +41,16 @@ pub(crate) fn one_a_place(hits: Vec<(usize, f32, Tile)>) -> Vec<(usize, f32, Til
 
 /// `k` hits that are near the query and far from one another: maximal marginal relevance (Carbonell and
 /// Goldstein 1998). `weight` 0 leaves the order, 1 looks at variety alone.
+///
+/// `embeddings` are those of the hits, `[hits.len(), dim]`.
 pub(crate) fn diverse(
-    index: &Index,
+    embeddings: &[f32],
+    dim: usize,
     hits: &[(usize, f32)],
     k: usize,
     weight: f32,
 ) -> Vec<(usize, f32)> {
-    let row = |row: usize| match index.part_of(row) {
-        Some(part) => part.embeddings.read(row - part.first_row..row - part.first_row + 1),
-        None => vec![0.0; index.dim()],
-    };
-    let rows: Vec<Vec<f32>> = hits.iter().map(|hit| row(hit.0)).collect();
+    let rows: Vec<&[f32]> = embeddings.chunks_exact(dim).collect();
     let mut nearest = vec![f32::NEG_INFINITY; hits.len()];
     let mut left: Vec<usize> = (0..hits.len()).collect();
     let mut chosen = Vec::with_capacity(k.min(hits.len()));
@@ -66,7 +64,7 @@ pub(crate) fn diverse(
             .unwrap_or(0);
         let next = left.remove(at);
         for &i in &left {
-            nearest[i] = nearest[i].max(dot(&rows[i], &rows[next]));
+            nearest[i] = nearest[i].max(dot(rows[i], rows[next]));
         }
         chosen.push(hits[next]);
     }

@@ -155,8 +155,7 @@ impl Asked {
         if rows.len() > MAX_EXAMPLES {
             return Err(bad("like", &rows.len().to_string(), "at most 1000 rows are expected"));
         }
-        let index = searcher.index();
-        match rows.iter().find(|&&row| index.part_of(row).is_none()) {
+        match rows.iter().find(|&&row| !searcher.has_row(row)) {
             Some(row) => Err(Problem::not_found(format!("no row {row}"))),
             None => Ok(rows),
         }

@@ -142,7 +142,7 @@ async fn health(State(service): Shared) -> Json<serde_json::Value> {
 
 async fn metrics(State(service): Shared) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], service.meter.text()).into_response()
+    ([(header::CONTENT_TYPE, kind)], service.meter.text(service.searcher.traffic())).into_response()
 }
 
 async fn search_by_tile(State(service): Shared, asked: Asking) -> Result<Response, Problem> {
@@ -209,6 +209,10 @@ fn problem(error: Error) -> Problem {
         Error::UnknownTile { .. } | Error::NothingThere { .. } => StatusCode::NOT_FOUND,
         Error::Crop { .. } | Error::WhichModel { .. } => StatusCode::BAD_REQUEST,
         Error::NoModel { .. } => StatusCode::CONFLICT,
+        Error::Store { .. } | Error::Denied { .. } => {
+            tracing::error!("{error}");
+            return Problem::new(StatusCode::BAD_GATEWAY, "the object store cannot be read");
+        }
         _ => return internal(error),
     };
     Problem::new(status, error.to_string())
@@ -242,13 +246,12 @@ async fn picture(State(service): Shared, row: Row) -> Result<Response, Problem> 
 
 async fn facts(State(service): Shared) -> Json<serde_json::Value> {
     let searcher = &service.searcher;
-    let index = searcher.index();
-    let parts: Vec<_> = index.parts().iter().map(|p| (&p.name, p.embeddings.rows())).collect();
+    let parts: Vec<_> = searcher.parts().iter().map(|part| (&part.name, part.rows)).collect();
     Json(serde_json::json!({
-        "rows": index.len(), "dim": index.dim(), "parts": parts, "pictures": searcher.sees(),
+        "rows": searcher.len(), "dim": searcher.dim(), "parts": parts, "pictures": searcher.sees(),
         "models": searcher.models(),
-        "places": parts_have_places(searcher), "map": service.map.is_some(),
-        "kind": searcher.engine().kind().name(), "quality": index.facts().measured,
+        "places": searcher.has_places(), "map": service.map.is_some(),
+        "kind": searcher.kind().name(), "quality": searcher.facts().measured,
         "missing": searcher.missing(),
     }))
 }
@@ -264,14 +267,6 @@ async fn points(State(service): Shared) -> Result<Response, Problem> {
         Ok(([(header::CONTENT_TYPE, "application/gzip")], bytes).into_response())
     })
     .await
-}
-
-/// Whether rows have places; one tells, since tiles of scenes have them and pictures of folders do not.
-fn parts_have_places(searcher: &Searcher) -> bool {
-    let first = |part: &curator_core::index::Part| {
-        searcher.tile(part.first_row).ok().flatten().is_some_and(|tile| tile.bbox.is_some())
-    };
-    searcher.index().parts().iter().any(first)
 }
 
 fn internal(error: impl std::fmt::Display) -> Problem {

@@ -320,6 +320,65 @@ fn publishing_follows_the_index_and_continues() {
     assert!(streamed.rows_of(&["tile 5".into()]).is_err());
 }
 
+/// Stand-ins for the services: what they send for a range is what any server sends, how they are asked differs.
+#[test]
+fn buckets_of_each_service_are_read_with_credentials_of_the_environment() {
+    let both = Both::new(Kind::IvfPq, Storage::Float32);
+    let server = Server::of(both.dir.path());
+    let address = server.address().display().to_string();
+    let address = address.trim_end_matches('/').to_string();
+    std::os::unix::fs::symlink(".", both.dir.path().join("devstoreaccount1")).unwrap();
+    let key = serde_json::json!({
+        "gcs_base_url": address, "disable_oauth": true, "client_email": "", "private_key": "",
+        "private_key_id": "",
+    });
+    let local = both.local();
+    let expected = local.search(&Query { rows: vec![5], k: 7, ..Query::default() }).unwrap();
+    for (place, environment) in [
+        (
+            "s3://published",
+            vec![
+                ("AWS_ENDPOINT", address.clone()),
+                ("AWS_ALLOW_HTTP", "true".into()),
+                ("AWS_ACCESS_KEY_ID", "me".into()),
+                ("AWS_SECRET_ACCESS_KEY", "secret".into()),
+            ],
+        ),
+        (
+            "az://published",
+            vec![
+                ("AZURE_STORAGE_USE_EMULATOR", "true".into()),
+                ("AZURITE_BLOB_STORAGE_URL", address.clone()),
+            ],
+        ),
+        (
+            "gs://published",
+            vec![
+                ("GOOGLE_SERVICE_ACCOUNT_KEY", key.to_string()),
+                ("GOOGLE_ALLOW_HTTP", "true".into()),
+            ],
+        ),
+    ] {
+        let run = Command::new(env!("CARGO_BIN_EXE_embed-indexer"))
+            .args(["search", place, "--tile-id", "tile 5", "-k", "7", "--json", "--no-progress"])
+            .env_remove("AWS_CA_BUNDLE")
+            .envs(environment)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(run.status.code(), Some(0), "{place}: {said}");
+        let document: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+        let rows: Vec<u64> = document["hits"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|hit| hit["row"].as_u64().unwrap())
+            .collect();
+        let ours: Vec<u64> = expected.iter().map(|hit| hit.row as u64).collect();
+        assert_eq!(rows, ours, "{place}");
+    }
+}
+
 #[test]
 fn graphs_and_bits_are_refused() {
     let dir = tempfile::tempdir().unwrap();

@@ -31,7 +31,7 @@ struct Wanted {
 }
 
 /// Splits what is to be read into chunks of bounded size.
-fn chunks<T>(all: &[T], size: impl Fn(&T) -> u64) -> impl Iterator<Item = &[T]> {
+pub(super) fn chunks<T>(all: &[T], size: impl Fn(&T) -> u64) -> impl Iterator<Item = &[T]> {
     let mut rest = all;
     std::iter::from_fn(move || {
         let mut bytes = 0;

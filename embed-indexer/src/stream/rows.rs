@@ -13,6 +13,7 @@ use super::ids::{self, Ids};
 use super::open::Streamed;
 use super::part::COLUMNS;
 use super::pieces::Piece;
+use super::reach::chunks;
 use super::{describe, part};
 use crate::ann::{Hits, Kind};
 use crate::engine::Among;
@@ -248,24 +249,26 @@ impl Streamed {
     ) -> Result<()> {
         let wanted: Vec<usize> =
             (0..COLUMNS.len()).filter(|&column| names.contains(&COLUMNS[column])).collect();
+        let mut open: Vec<(usize, usize)> = Vec::new();
         for (part, head) in self.heads.iter().enumerate() {
             let spans = &self.description.parts[self.numbers[part]].spans;
-            let place = self.place_of(part);
-            let mut open = Vec::new();
             for (batch, span) in spans.iter().enumerate() {
                 let rows = head.shape.batch(batch);
                 match admits(span) {
                     Admits::None => {}
-                    Admits::Some => open.push(batch),
+                    Admits::Some => open.push((part, batch)),
                     Admits::All => see(part, rows.start, Found::All(rows.len()))?,
                 }
             }
-            let pieces: Vec<Piece> = open
-                .iter()
-                .flat_map(|&batch| wanted.iter().map(move |&column| head.column(batch, column)))
-                .collect();
-            let mut read = self.pieces.read(&pieces)?.into_iter();
-            for batch in open {
+        }
+        let pieces = |&(part, batch): &(usize, usize)| -> Vec<Piece> {
+            wanted.iter().map(|&column| self.heads[part].column(batch, column)).collect()
+        };
+        let bytes = |at: &(usize, usize)| pieces(at).iter().map(|p| u64::from(p.length)).sum();
+        for chunk in chunks(&open, bytes) {
+            let asked: Vec<Piece> = chunk.iter().flat_map(pieces).collect();
+            let mut read = self.pieces.read(&asked)?.into_iter();
+            for &(part, batch) in chunk {
                 let columns: Vec<_> = wanted
                     .iter()
                     .zip(read.by_ref())
@@ -274,9 +277,10 @@ impl Streamed {
                 if columns.len() < wanted.len() {
                     continue;
                 }
-                match head.open_columns(&place, batch, &columns) {
+                let place = self.place_of(part);
+                match self.heads[part].open_columns(&place, batch, &columns) {
                     Ok(found) => {
-                        let start = head.shape.batch(batch).start;
+                        let start = self.heads[part].shape.batch(batch).start;
                         see(part, start, Found::Batch(&place, &found))?;
                     }
                     Err(error) => drop(self.usable(part, Err(error.to_string()))),

@@ -94,9 +94,11 @@ async fn answer(State(folder): State<Arc<Folder>>, uri: Uri, headers: HeaderMap)
     file.read_exact(&mut body).unwrap();
     counts.requests.fetch_add(1, Ordering::SeqCst);
     counts.bytes.fetch_add(body.len() as u64, Ordering::SeqCst);
+    // Azure wants these.
+    let known = [(header::ETAG, "\"1\""), (header::LAST_MODIFIED, "Sat, 12 Sep 2020 00:00:00 GMT")];
     if asked.is_none() {
-        return body.into_response();
+        return (known, body).into_response();
     }
     let range = [(header::CONTENT_RANGE, format!("bytes {from}-{to}/{all}"))];
-    (StatusCode::PARTIAL_CONTENT, range, body).into_response()
+    (StatusCode::PARTIAL_CONTENT, known, range, body).into_response()
 }

@@ -26,6 +26,8 @@ const VERSION: u32 = 1;
 const HEADER: usize = 28;
 /// Bytes of an entry of the table.
 const ENTRY: usize = 8;
+/// The longest code: 65,536 numbers of 4 bytes.
+const LONGEST_CODE: usize = 1 << 18;
 
 /// A list's rows of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +76,11 @@ impl Lists {
         }
         let entries = parts.checked_mul(lists).and_then(|n| n.checked_mul(ENTRY));
         let length = entries.and_then(|n| n.checked_add(HEADER + 4 * files));
-        if length != Some(table.len()) || parts != rows.len() || code_size == 0 {
+        if length != Some(table.len())
+            || parts != rows.len()
+            || code_size == 0
+            || code_size > LONGEST_CODE
+        {
             return Err(bad("another length, or number of partitions"));
         }
         let mut own =
@@ -90,6 +96,9 @@ impl Lists {
                 let (rows, _) = own.entry(list, part);
                 *counted += rows as u64;
                 offset += own.bytes_of(rows);
+                if own.bytes_of(rows) > u64::from(u32::MAX) {
+                    return Err(bad("a list of more than 4 GB"));
+                }
             }
         }
         let agree = counted.iter().zip(rows).all(|(counted, &rows)| *counted == rows as u64);
@@ -123,7 +132,7 @@ impl Lists {
         self.files
     }
 
-    /// The segments of a list that have rows. One that no request could bring is left out.
+    /// The segments of a list that have rows.
     pub(super) fn segments(&self, list: usize) -> impl Iterator<Item = Segment> + '_ {
         let (file, mut start) = self.starts.get(list).copied().unwrap_or_default();
         let parts = if list < self.lists { self.parts } else { 0 };
@@ -251,6 +260,14 @@ mod tests {
         }
         assert_eq!(seen, [300, 41]);
         assert_eq!(lists.segments(16).count(), 0);
+    }
+
+    #[test]
+    fn codes_of_absurd_length_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, mut table) = written(dir.path());
+        table[23] = 10;
+        assert!(Lists::read(dir.path(), table.into(), &[300, 41], 0).is_err());
     }
 
     proptest! {

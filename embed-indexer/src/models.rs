@@ -106,23 +106,9 @@ impl Models {
         Ok(Self(models))
     }
 
-    /// Loads those of an index; none where it has none.
-    ///
-    /// # Errors
-    /// When one cannot be loaded.
-    pub(crate) fn of(index: &Index, device: impl FnOnce() -> Result<Device>) -> Result<Self> {
-        let choices = choices(index)?;
-        if choices.is_empty() { Ok(Self(Vec::new())) } else { Self::load(&choices, device()?) }
-    }
-
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
-    }
-
-    /// Whether there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// Their names, which are resolutions where there are several.

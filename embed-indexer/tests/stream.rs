@@ -426,7 +426,7 @@ fn pictures_are_looked_at_by_the_published_model() {
     let index = dir.path().join("index");
     let place = Place {
         tiles: Some(photos.clone()),
-        model: Some(model),
+        models: vec![model.as_path().into()],
         given: None,
         output: index.clone(),
         device: DeviceChoice::Cpu,

@@ -224,7 +224,17 @@ impl Searcher {
 
     /// Whether pictures can be looked at.
     #[must_use]
-    pub fn sees(&self) -> bool {}
+    pub fn sees(&self) -> bool {
+        !self.sight.names().is_empty()
+    }
+
+    /// The `k` best rows of a query of unit length, among all or some.
+    ///
+    /// # Errors
+    /// [`Error::Faiss`], and when an object store cannot be read.
+    pub fn nearest(&self, query: &[f32], k: usize, among: Option<&Among>) -> Result<Hits> {
+        self.store.nearest(query, k, among)
+    }
 
     /// A row's tile, as far as answers need it; `None` when there is no such row.
     ///
@@ -330,7 +340,7 @@ impl Searcher {
     /// As [`Searcher::search`], with the tiles; neither grouped nor diversified.
     pub(crate) fn tiles_of(&self, query: &Query) -> Result<Vec<(usize, f32, Tile)>> {
         let vector = self.vector(query)?;
-        let among = self.admitted(&query.filter)?;
+        let among = self.admitted(&self.within_model(query)?)?;
         let hits = self.store.nearest(&vector, query.k, among.as_deref())?;
         self.with_tiles(hits)
     }
@@ -403,8 +413,9 @@ impl Searcher {
     /// As [`Searcher::search`].
     pub fn vector(&self, query: &Query) -> Result<Vec<f32>> {
         let dim = self.dim();
-        let wanted = self.embeddings(&query.images, &query.rows)?;
-        let unwanted = self.embeddings(&query.unlike, &query.unlike_rows)?;
+        let model = self.model_of(query)?;
+        let wanted = self.embeddings(&query.images, &query.rows, model)?;
+        let unwanted = self.embeddings(&query.unlike, &query.unlike_rows, model)?;
         if wanted.is_empty() {
             return Err(Error::NoQuery);
         }
@@ -425,8 +436,8 @@ impl Searcher {
     /// Decodes a query picture to what the index's model looks at.
     ///
     /// # Errors
-    /// [`curator_core::Error::Image`].
-    pub fn decode_query(&self, name: &str, bytes: &[u8]) -> curator_core::Result<Raster> {
+    /// [`curator_core::Error::Image`], and when the model cannot be loaded.
+    pub fn decode_query(&self, name: &str, bytes: &[u8]) -> Result<Raster> {
         self.sight.decode(self.store.as_ref(), name, bytes)
     }
 
@@ -476,25 +487,6 @@ impl Searcher {
             when: day.map(|day| format!(" on {day}")).unwrap_or_default(),
         })
     }
-}
-
-/// The lists of all parts as one, where an index has them; the parts' own do as well, more slowly.
-fn whole(path: &Path, index: &Index, kind: Kind, verified: &mut Verified) -> Option<Ann> {
-    let listed = index.manifest().parts.iter().find(|part| part.path == LISTS)?;
-    let mut open = || -> Result<Ann> {
-        verified.check(path, listed)?;
-        let ann = Ann::read(&path.join(LISTS), kind)?;
-        if ann.len() == index.len() && ann.dim() == index.dim() {
-            return Ok(ann);
-        }
-        let expected = format!("{} rows", index.len());
-        Err(curator_core::Error::damaged(path.join(LISTS), expected, ann.len()).into())
-    };
-    let opened = open();
-    if let Err(error) = &opened {
-        tracing::warn!("partitions are searched one by one: {error}");
-    }
-    opened.ok()
 }
 
 fn hit(row: usize, score: f32, tile: Tile, more_here: usize) -> Hit {

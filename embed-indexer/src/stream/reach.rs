@@ -278,7 +278,7 @@ mod tests {
             let device = DeviceChoice::Cpu;
             let place = Place {
                 tiles: None,
-                model: None,
+                models: Vec::new(),
                 given,
                 output: output.clone(),
                 device,

@@ -346,16 +346,12 @@ fn publishing_follows_the_index_and_continues() {
 
 /// Stand-ins for the services: what they send for a range is what any server sends, how they are asked differs.
 #[test]
-fn buckets_of_each_service_are_read_with_credentials_of_the_environment() {
+fn buckets_are_read_with_credentials_of_the_environment() {
     let both = Both::new(Kind::IvfPq);
     let server = Server::of(both.dir.path());
     let address = server.address().display().to_string();
     let address = address.trim_end_matches('/').to_string();
     std::os::unix::fs::symlink(".", both.dir.path().join("devstoreaccount1")).unwrap();
-    let key = serde_json::json!({
-        "gcs_base_url": address, "disable_oauth": true, "client_email": "", "private_key": "",
-        "private_key_id": "",
-    });
     let local = both.local();
     let rows = local.rows_of(&["tile 5".into()]).unwrap();
     let expected = local.search(&Query { rows, k: 7, ..Query::default() }).unwrap();
@@ -374,13 +370,6 @@ fn buckets_of_each_service_are_read_with_credentials_of_the_environment() {
             vec![
                 ("AZURE_STORAGE_USE_EMULATOR", "true".into()),
                 ("AZURITE_BLOB_STORAGE_URL", address.clone()),
-            ],
-        ),
-        (
-            "gs://published",
-            vec![
-                ("GOOGLE_SERVICE_ACCOUNT_KEY", key.to_string()),
-                ("GOOGLE_ALLOW_HTTP", "true".into()),
             ],
         ),
     ] {

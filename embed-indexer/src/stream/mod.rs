@@ -5,11 +5,11 @@
 //! embed-indexer search s3://bucket/published one-island.jpg
 //! ```
 //! FAISS reads whole files, and Parquet has no answers small enough to ask for one by one. So [`publish`] lays an index
-//! out anew: lists by list rather than by partition ([`lists`]), a file a partition with embeddings, rows and
-//! columns ([`part`]), and a table of ids ([`ids`]). All of it is read through [`pieces`], which verifies, keeps and
+//! out anew: lists by list rather than by partition (`lists.rs`), a file a partition with embeddings, rows and
+//! columns (`part.rs`), and a table of ids (`ids.rs`). All of it is read through `pieces.rs`, which verifies, keeps and
 //! joins; FAISS's own code compares the lists ([`crate::ann::Segment`]).
 //!
-//! Memory: the cache; of a search, [`CHUNK`] bytes of pieces at a time; the centroids; 8 bytes a list and partition,
+//! Memory: the cache; of a search, 32 MB of pieces at a time; the centroids; 8 bytes a list and partition,
 //! and 20 for 64 rows.
 
 mod describe;

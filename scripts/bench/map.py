@@ -4,8 +4,7 @@
     scripts/bench/map.py --like REAL.npy [--rows 0,100000,1000000] [--dims 128] [--peers seeded,threads]
 
 REAL.npy are real embeddings, such as `embeddings.npy` of an index. 0 rows are those themselves; other numbers are
-drawn like them: each a random step from a real embedding towards one of its ten nearest, plus another such step. The
-index is built before the clock starts, with its neighbours up to 200,000 rows; beyond, `map` finds them itself, and
+drawn like them, as `search.py` draws. The index is built before the clock starts, with its neighbours up to 200,000 rows; beyond, `map` finds them itself, and
 the peers get those of FAISS's lists (4·√N of them, 8 visited), found before their clock starts. Both start from the
 two directions of largest variance.
 
@@ -26,6 +25,8 @@ import time
 import faiss
 import numpy as np
 
+import search
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "target" / "release" / "embed-indexer"
 KEPT_UP_TO = 200_000
@@ -45,20 +46,6 @@ places = model.fit_transform(x)
 print(json.dumps({"seconds": time.time() - begun, "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 np.save(f"{place}/{way}.npy", places)
 """
-
-
-def draw(real, count, random):
-    flat = faiss.IndexFlatIP(real.shape[1])
-    flat.add(real)
-    near = flat.search(real, 11)[1]
-    out = np.empty((count, real.shape[1]), "f4")
-    for start in range(0, count, 100_000):
-        n = min(100_000, count - start)
-        own = random.integers(0, len(real), n)
-        step = lambda: real[near[own, random.integers(1, 11, n)]] - real[own]
-        x = real[own] + random.random((n, 1), dtype="f4") * step() + 0.3 * random.choice([-1, 1], (n, 1)).astype("f4") * step()
-        out[start:start + n] = x / np.linalg.norm(x, axis=1, keepdims=True)
-    return out
 
 
 def neighbours(x, index):
@@ -114,18 +101,15 @@ def main():
     arguments.add_argument("--peers", default="seeded,threads")
     arguments.add_argument("--keep", help="folder for vectors and indexes, used again when it has them")
     a = arguments.parse_args()
-    real = np.load(a.like).astype("f4")
-    if a.dims < real.shape[1]:
-        centred = real - real.mean(0)
-        real = centred @ np.linalg.eigh(np.cov(centred.T))[1][:, ::-1][:, :a.dims]
-    real = np.ascontiguousarray(real / np.linalg.norm(real, axis=1, keepdims=True), "f4")
+    likeness = search.Likeness(a.like, a.dims)
+    real = likeness.real
     print(f"{'rows':>9} {'by':>20} {'seconds':>8} {'MB':>6} {'trustworthiness':>16} {'page MB':>8}")
     for rows in map(int, a.rows.split(",")):
         place = pathlib.Path(a.keep or tempfile.mkdtemp()) / str(rows)
         place.mkdir(parents=True, exist_ok=True)
         index = place / "index"
         if not (index / "manifest.json").exists():
-            np.save(place / "x.npy", draw(real, rows, np.random.default_rng(1)) if rows else real)
+            np.save(place / "x.npy", likeness.draw(rows, np.random.default_rng(1)) if rows else real)
             subprocess.run([PROGRAM, "build", "--embeddings", place / "x.npy", "-o", index, "-q", "--neighbours",
                             str(32 if (rows or len(real)) <= KEPT_UP_TO else 0)], check=True)
         x = np.load(place / "x.npy")

@@ -51,11 +51,12 @@ pub(super) fn arrange(
     let mut blocks: Vec<Vec<Point>> = first.chunks(block_size(n)).map(<[Point]>::to_vec).collect();
     blocks.resize(BLOCKS, Vec::new());
     let mut places = first;
+    let (pull, push) = (Force::pull(), Force::push());
     for epoch in 0..epochs {
         context.check()?;
         let rate = 1.0 - epoch as f32 / epochs as f32;
         let seed = seed::mix(seed, &[u64::from(epoch)]);
-        let round = Round { places: &places, epoch, rate, seed };
+        let round = Round { places: &places, epoch, rate, seed, pull: &pull, push: &push };
         // The graph has every edge both ways: each of its ends is the head once.
         for head in 0..2 {
             meetings.iter().for_each(|pairs| round.run(pairs, head, &mut blocks));
@@ -136,6 +137,8 @@ struct Round<'a> {
     epoch: u32,
     rate: f32,
     seed: u64,
+    pull: &'a Force,
+    push: &'a Force,
 }
 
 impl Round<'_> {
@@ -167,13 +170,13 @@ impl Round<'_> {
         for edge in meeting.edges.iter().filter(|edge| self.is_due(edge.share)) {
             let ends = edge.ends.map(|end| end as usize);
             let mut points = [own[at[0]][ends[0]], own[at[1]][ends[1]]];
-            attract(&mut points, self.rate);
+            attract(&mut points, self.pull, self.rate);
             let row = meeting.blocks[head] * size + ends[head];
             for _ in 0..PUSHES {
                 random = next(random);
                 let other = (((random >> 32) * self.places.len() as u64) >> 32) as usize;
                 if other != row {
-                    repel(&mut points[head], self.places[other], self.rate);
+                    repel(&mut points[head], self.places[other], self.push, self.rate);
                 }
             }
             (own[at[0]][ends[0]], own[at[1]][ends[1]]) = (points[0], points[1]);
@@ -192,12 +195,47 @@ fn between(from: Point, to: Point) -> (Point, f32) {
     (way, way[0] * way[0] + way[1] * way[1])
 }
 
+/// A force by the square of a distance, looked up: the powers in it would be most of the work. Between 32 steps
+/// of each binary order it is straight, and right to a thousandth.
+struct Force(Vec<f32>);
+
+impl Force {
+    /// Squares of distances that are told apart; one beyond counts as the last.
+    const LEAST: f32 = 1.0 / 16_777_216.0;
+    const MOST: f32 = 1_048_576.0;
+    /// Bits of a number's fraction within a step.
+    const WITHIN: u32 = 18;
+
+    fn of(force: impl Fn(f32) -> f32) -> Self {
+        let (first, last) =
+            (Self::LEAST.to_bits() >> Self::WITHIN, Self::MOST.to_bits() >> Self::WITHIN);
+        Self((first..=last + 1).map(|step| force(f32::from_bits(step << Self::WITHIN))).collect())
+    }
+
+    fn pull() -> Self {
+        Self::of(|squared| {
+            let power = squared.powf(B);
+            2.0 * A * B * power / (squared * (A * power + 1.0))
+        })
+    }
+
+    fn push() -> Self {
+        Self::of(|squared| 2.0 * B / ((0.001 + squared) * (A * squared.powf(B) + 1.0)))
+    }
+
+    fn at(&self, squared: f32) -> f32 {
+        let bits = squared.clamp(Self::LEAST, Self::MOST).to_bits();
+        let step = ((bits >> Self::WITHIN) - (Self::LEAST.to_bits() >> Self::WITHIN)) as usize;
+        let rest = (bits & ((1 << Self::WITHIN) - 1)) as f32 / (1 << Self::WITHIN) as f32;
+        self.0[step] + (self.0[step + 1] - self.0[step]) * rest
+    }
+}
+
 /// Moves both of two points towards one another.
-fn attract(points: &mut [Point; 2], rate: f32) {
+fn attract(points: &mut [Point; 2], force: &Force, rate: f32) {
     let (way, squared) = between(points[0], points[1]);
     if squared > 0.0 {
-        let power = squared.powf(B);
-        let force = 2.0 * A * B * power / (squared * (A * power + 1.0));
+        let force = force.at(squared);
         for axis in 0..2 {
             let step = (force * way[axis]).clamp(-MOST, MOST) * rate;
             points[0][axis] += step;
@@ -207,10 +245,10 @@ fn attract(points: &mut [Point; 2], rate: f32) {
 }
 
 /// Moves a point away from another.
-fn repel(point: &mut Point, other: Point, rate: f32) {
+fn repel(point: &mut Point, other: Point, force: &Force, rate: f32) {
     let (way, squared) = between(*point, other);
     if squared > 0.0 {
-        let force = 2.0 * B / ((0.001 + squared) * (A * squared.powf(B) + 1.0));
+        let force = force.at(squared);
         for axis in 0..2 {
             point[axis] -= (force * way[axis]).clamp(-MOST, MOST) * rate;
         }
@@ -222,4 +260,26 @@ fn next(state: u64) -> u64 {
     let x = state ^ (state >> 12);
     let x = x ^ (x << 25);
     (x ^ (x >> 27)).wrapping_mul(0x2545_f491_4f6c_dd1d)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forces_are_looked_up_well() {
+        let (pull, push) = (Force::pull(), Force::push());
+        for i in 0..4000 {
+            let squared = 1e-6 * 1.007_f32.powi(i);
+            if squared > 1e6 {
+                break;
+            }
+            let power = squared.powf(B);
+            let expected = 2.0 * A * B * power / (squared * (A * power + 1.0));
+            assert!((pull.at(squared) / expected - 1.0).abs() < 1e-3, "{squared}");
+            let expected = 2.0 * B / ((0.001 + squared) * (A * power + 1.0));
+            assert!((push.at(squared) / expected - 1.0).abs() < 1e-3, "{squared}");
+        }
+        assert!(pull.at(0.0).is_finite() && pull.at(f32::MAX).is_finite());
+    }
 }

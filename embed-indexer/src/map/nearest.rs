@@ -154,6 +154,7 @@ fn by_lists(index: &Index, rows: &[usize], k: usize, context: &Context) -> Resul
     let count = n.min(lists * TRAINING);
     let sample: Vec<usize> = (0..count).map(|i| rows[i * n / count]).collect();
     let mut ann = Ann::train(kind, &format!("IVF{lists},SQ8"), dim, &gather(index, &sample))?;
+    ann.set_probes(PROBES)?;
     drop(sample);
     for block in rows.chunks(BLOCK * ROUND) {
         context.check()?;

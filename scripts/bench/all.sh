@@ -20,6 +20,10 @@ scripts/bench/labelling.py start
 if has "numpy, PIL, skimage"; then "$python" scripts/bench/clouds.py -o out/bench/clouds; fi
 if [ -d "$data/ucmerced" ]; then
   target/release/ssl-learner train "$data/ucmerced" -o out/bench/model --input-size 64 --max-minutes "${MINUTES:-6}"
+  if has "numpy, PIL, pyarrow"; then
+    "$python" scripts/bench/retrieval.py classes "$data/ucmerced" --model out/bench/model
+    "$python" scripts/bench/retrieval.py scenes "$data/ucmerced" --model out/bench/model
+  fi
   if has "numpy, PIL"; then
     "$python" scripts/bench/active_learning.py compare "$data/ucmerced" --model out/bench/model -o out/bench/ucmerced \
       --kinds ssl

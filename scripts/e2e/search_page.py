@@ -44,7 +44,8 @@ fetch(`/api/tiles/${row}/image`).then((r) => r.blob()).then((blob) => {
 # Where a point is, by moving over the canvas until one is told of.
 FIND = """
 const canvas = document.getElementById('points');
-for (let y = innerHeight / 2 | 0; y < innerHeight - 8; y += 6) for (let x = innerWidth / 3 | 0; x < innerWidth - 250; x += 6) {
+for (let y = 8; y < innerHeight - 8; y += 5) for (let x = 8; x < innerWidth - 8; x += 5) {
+  if (document.elementFromPoint(x, y) !== canvas || (x > innerWidth - 240 && y > innerHeight - 420)) continue;
   canvas.dispatchEvent(new PointerEvent('pointermove', { clientX: x, clientY: y, pointerType: 'mouse', bubbles: true }));
   if (!document.getElementById('card').hidden) return [x, y];
 }
@@ -156,16 +157,17 @@ def points(file):
     return ids, array.array("H", column("x")), array.array("H", column("y"))
 
 
-def inside(browser, ids, x, y, left, top, right, bottom):
-    """The ids of the points in a box of the window."""
+def on_screen(browser, x, y):
+    """Where the points are in the window."""
     scale, dx, dy = map(float, browser.run("return document.getElementById('points').dataset.view").split(","))
     ratio = browser.run("return document.getElementById('points').width / innerWidth")
-    found = []
-    for i, name in enumerate(ids):
-        px, py = (x[i] * scale + dx) / ratio, ((65534 - y[i]) * scale + dy) / ratio
-        if left < px < right and top < py < bottom:
-            found.append(name)
-    return found
+    return [((px * scale + dx) / ratio, ((65534 - py) * scale + dy) / ratio) for px, py in zip(x, y)]
+
+
+def inside(browser, ids, x, y, left, top, right, bottom):
+    """The ids of the points in a box of the window."""
+    places = on_screen(browser, x, y)
+    return [name for name, (px, py) in zip(ids, places) if left < px < right and top < py < bottom]
 
 
 def lasso(browser, left, top, right, bottom, kind="mouse"):
@@ -197,7 +199,8 @@ def space(browser, folder, packed, shots, name):
         looks.add(browser.run("return document.getElementById('points').toDataURL()"))
     assert len(looks) == len(ways) > 1, (len(looks), ways)
     # A lasso selects what lies in it.
-    box = (500, 100, 800, 500)
+    across = sorted(place[0] for place in on_screen(browser, x, y))
+    box = (275, 75, int(across[len(across) // 2]) + 1, 840)
     lasso(browser, *box)
     browser.wait("!document.getElementById('bar').hidden", "the selection")
     if shots:

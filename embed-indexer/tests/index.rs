@@ -7,6 +7,7 @@ mod damage;
 mod described;
 mod killed;
 mod made;
+mod older;
 mod resolutions;
 mod service;
 mod space;
